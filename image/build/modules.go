@@ -1,0 +1,129 @@
+package build
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// maxModule bounds a decompressed kernel module; the largest of Debian's is
+// under 20 MiB.
+const maxModule = 64 << 20
+
+// moduleClosure returns the named modules and all that they depend on, each
+// after its dependencies, with their decompressed contents. The dependencies
+// are read from each module's own .modinfo section, so that no depmod is
+// needed. A name that is not there is taken to be built into the kernel.
+func moduleClosure(modulesDir string, names []string) ([]File, error) {
+	index, err := indexModules(modulesDir)
+	if err != nil {
+		return nil, err
+	}
+	c := closure{index: index, done: map[string]bool{}}
+	for _, name := range names {
+		if err := c.add(name); err != nil {
+			return nil, err
+		}
+	}
+	return c.files, nil
+}
+
+type closure struct {
+	index map[string]string
+	done  map[string]bool
+	files []File
+}
+
+func (c *closure) add(name string) error {
+	name = strings.ReplaceAll(name, "-", "_")
+	path, ok := c.index[name]
+	if !ok || c.done[name] {
+		return nil
+	}
+	c.done[name] = true
+	data, err := readModule(path)
+	if err != nil {
+		return fmt.Errorf("read kernel module %s: %w", name, err)
+	}
+	depends, err := moduleDepends(data)
+	if err != nil {
+		return fmt.Errorf("read kernel module %s: %w", name, err)
+	}
+	for _, d := range depends {
+		if err := c.add(d); err != nil {
+			return err
+		}
+	}
+	c.files = append(c.files, File{Path: name + ".ko", Mode: 0o644, Data: data})
+	return nil
+}
+
+// indexModules maps the name of each module below dir to its path.
+func indexModules(dir string) (map[string]string, error) {
+	index := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if base, _, found := strings.Cut(d.Name(), ".ko"); found && !d.IsDir() {
+			index[strings.ReplaceAll(base, "-", "_")] = path
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for kernel modules: %w", err)
+	}
+	return index, nil
+}
+
+// readModule returns a module's ELF contents; Debian compresses them with xz
+// from 6.12 on.
+func readModule(path string) ([]byte, error) {
+	if !strings.HasSuffix(path, ".xz") {
+		return readBounded(path, maxModule)
+	}
+	out, err := exec.Command("xz", "-dc", path).Output()
+	if err != nil {
+		return nil, fmt.Errorf("xz -dc %s (package xz-utils): %w", path, err)
+	}
+	return out, nil
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), limit)
+	}
+	return os.ReadFile(path)
+}
+
+// moduleDepends returns the names on the depends= line of .modinfo.
+func moduleDepends(data []byte) ([]string, error) {
+	f, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	section := f.Section(".modinfo")
+	if section == nil {
+		return nil, fmt.Errorf("no .modinfo section")
+	}
+	info, err := section.Data()
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range strings.Split(string(info), "\x00") {
+		if list, ok := strings.CutPrefix(line, "depends="); ok && list != "" {
+			return strings.Split(list, ","), nil
+		}
+	}
+	return nil, nil
+}

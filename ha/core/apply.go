@@ -107,6 +107,9 @@ func (s *State) registerGuest(c RegisterGuest, by Order) *Refusal {
 	if c.MemoryMiB < 0 || c.BudgetMs < 0 {
 		return refuse(Malformed, "guest %s has %d MiB and a budget of %d ms; neither may be negative", c.Name, c.MemoryMiB, c.BudgetMs)
 	}
+	if len(c.Name) > MaxGuestName {
+		return refuse(Malformed, "guest name %q has more than %d bytes", c.Name, MaxGuestName)
+	}
 	g, known := s.Guests[c.Name]
 	if known && g.GuestSpec == c.GuestSpec {
 		return nil

@@ -13,6 +13,7 @@ const (
 	MaxPastMoves = 64   // finished moves that are remembered
 	MaxRecords   = 512  // records in the ring
 	MaxName      = 64   // bytes of a name
+	MaxGuestName = 40   // bytes of a guest's name: a move's id is made of it
 	MaxText      = 1024 // bytes of a reason or an explanation
 	MaxAddresses = 16
 )

@@ -83,6 +83,7 @@ type gate struct {
 // leaderView is what the leader knows; it is empty on other hosts.
 type leaderView struct {
 	leads     bool
+	term      uint64
 	since     time.Duration
 	lastGrant map[string]time.Duration
 	// pendingGone holds, for each host, the copies of a HostGone whose fate

@@ -22,6 +22,17 @@ func Apply(s State, c Command) (State, Result) {
 	return next, Result{Version: CommandVersion, Index: next.Index, Epoch: epoch}
 }
 
+// ApplyEntry is Apply for an entry that was made in the given term of the log:
+// a command that is bound to another term is refused.
+func ApplyEntry(s State, c Command, term uint64) (State, Result) {
+	if c.Term == 0 || c.Term == term {
+		return Apply(s, c)
+	}
+	s, r := Apply(s, Command{})
+	r.Code, r.Text = Stale, fmt.Sprintf("the command was meant for term %d of the log and came in term %d", c.Term, term)
+	return s, r
+}
+
 // Check tells what Apply would answer, for a dry run.
 func Check(s State, c Command) Result {
 	_, r := Apply(s, c)

@@ -22,6 +22,9 @@ type Order struct {
 type Command struct {
 	Version int   `json:"version"`
 	By      Order `json:"by"`
+	// Term, when not 0, is the only term of the log in which the command may
+	// be entered: it rests on what one leader knew while it led.
+	Term uint64 `json:"term,omitempty"`
 
 	RegisterHost     *RegisterHost     `json:"register_host,omitempty"`
 	RegisterGuest    *RegisterGuest    `json:"register_guest,omitempty"`

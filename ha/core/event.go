@@ -15,7 +15,10 @@ type StateChanged struct{ State State }
 // LeadershipChanged says whether this host leads the log. True is sent only
 // after a barrier: every entry of former leaders has been applied, and the
 // State that they made has been delivered by StateChanged.
-type LeadershipChanged struct{ Leader bool }
+type LeadershipChanged struct {
+	Leader bool
+	Term   uint64 // of the log; a new term is a new leadership
+}
 
 // LeaseRequested (at the leader): Host asked for a lease. Verified says that
 // a quorum confirmed this leader AFTER the request had come in; Index is the

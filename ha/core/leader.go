@@ -13,12 +13,12 @@ import (
 // each guest, and one automatic move at a time for each source host: moves
 // that share a link would break each other's estimates.
 
-func (s *step) leadershipChanged(leads bool) {
-	if leads == s.leader.leads {
+func (s *step) leadershipChanged(e LeadershipChanged) {
+	if e.Leader == s.leader.leads && e.Term == s.leader.term {
 		return
 	}
 	s.leader = newLeaderView()
-	s.leader.leads, s.leader.since = leads, s.now
+	s.leader.leads, s.leader.term, s.leader.since = e.Leader, e.Term, s.now
 	s.noteEnds()
 }
 
@@ -89,7 +89,7 @@ func (s *step) copiesOn(host string) map[string]uint64 {
 }
 
 func (s *step) gone(host string, proof Proof, copies map[string]uint64, detail string) {
-	c := Command{Version: CommandVersion, By: s.order(), HostGone: &HostGone{Host: host, Proof: proof, Copies: maps.Clone(copies), Detail: detail}}
+	c := Command{Version: CommandVersion, By: s.order(), Term: s.leader.term, HostGone: &HostGone{Host: host, Proof: proof, Copies: maps.Clone(copies), Detail: detail}}
 	if s.again(Propose{ProposalKey: "gone/" + host, LocalOnly: true, Command: c}) {
 		s.leader.pendingGone[host] = copies
 	}

@@ -82,7 +82,7 @@ func (s *step) take(e Event) {
 	case StateChanged:
 		s.stateChanged(e.State)
 	case LeadershipChanged:
-		s.leadershipChanged(e.Leader)
+		s.leadershipChanged(e)
 	case LeaseRequested:
 		s.leaseRequested(e)
 	case LeaseReply:

@@ -38,6 +38,8 @@ var rules = []rule{
 var home = map[string]string{
 	"github.com/hashicorp/raft":           "ha/raftlog",
 	"github.com/hashicorp/raft-boltdb/v2": "ha/raftlog",
+	"github.com/hashicorp/go-hclog":       "ha/raftlog", // raft takes its logger as this type
+	"go.etcd.io/bbolt":                    "ha/raftlog", // raft-boltdb's store, for its lock's time limit
 	"go.bug.st/serial":                    "appliance/console",
 	"github.com/goccy/go-yaml":            "appliance/config",
 	"github.com/klauspost/compress":       "migrate/link",

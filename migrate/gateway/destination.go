@@ -1,0 +1,523 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/qmp"
+	"bumpless/migrate/stream"
+)
+
+// destination is the state of one move at its destination.
+type destination struct {
+	cfg    DestinationConfig
+	report func(Event)
+	began  time.Time
+
+	qemu  *qmp.Client
+	pipe  *net.UnixConn
+	meter link.Meter
+	conns []link.Conn
+
+	mu       sync.Mutex // guards what the receivers share
+	out      *stream.Writer
+	hasher   *hasher
+	blocks   []stream.Block
+	first    []int
+	pages    []received
+	sum      digest
+	barriers int           // connections that have reached the barrier
+	all      chan struct{} // closed when all have
+	started  chan struct{} // closed when the blocks are known
+
+	control chan link.Frame // TAIL, DIGEST, COMMIT, ABORT of connection 0
+	failed  chan error
+}
+
+// received is what the destination knows of one page.
+type received struct {
+	version uint32
+	newest  tag
+}
+
+const defaultRAMBytes = 1 << 40
+
+// RunDestination takes a guest in. Its QEMU must wait with -S -incoming defer.
+// The guest runs here only after COMMIT; with any outcome but Moved the caller
+// must kill this QEMU.
+func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Event)) (Result, error) {
+	if cfg.TimeoutS == 0 {
+		cfg.TimeoutS = 660
+	}
+	if cfg.RAMBytes == 0 {
+		cfg.RAMBytes = defaultRAMBytes
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
+	defer cancel()
+	d := &destination{cfg: cfg, report: report, began: time.Now(), all: make(chan struct{}), started: make(chan struct{}),
+		control: make(chan link.Frame, 4), failed: make(chan error, maxConnections+1)}
+	defer d.close()
+	result := Result{Outcome: Failed}
+	err := d.run(ctx)
+	if err == nil {
+		result.Outcome = Moved
+	} else {
+		result.Reason = err.Error()
+		d.tellWhy(err)
+	}
+	result.TotalS = time.Since(d.began).Seconds()
+	result.LinkBytes = d.meter.Sent.Load() + d.meter.Received.Load()
+	return result, nil
+}
+
+func (d *destination) phase(p Phase) { d.report(Event{Phase: p, AtMs: ms(time.Since(d.began))}) }
+
+func (d *destination) close() {
+	for _, c := range d.conns {
+		c.Cut()
+	}
+	if d.pipe != nil {
+		d.pipe.Close()
+	}
+	if d.qemu != nil {
+		d.qemu.Close()
+	}
+}
+
+// tellWhy lets the source know, if the link still takes anything.
+func (d *destination) tellWhy(err error) {
+	if len(d.conns) == 0 {
+		return
+	}
+	text := err.Error()
+	_ = d.conns[0].SetWriteDeadline(time.Now().Add(time.Second)) // a closed connection fails in Write
+	_ = link.Write(d.conns[0], link.Frame{Type: link.Abort, Body: []byte(text[:min(len(text), 1024)])})
+}
+
+func (d *destination) run(ctx context.Context) error {
+	var err error
+	if d.qemu, err = qmp.Dial(ctx, d.cfg.QMP); err != nil {
+		return err
+	}
+	if err := d.startIncoming(ctx); err != nil {
+		return err
+	}
+	readers, err := d.accept(ctx)
+	if err != nil {
+		return err
+	}
+	d.phase(Streaming)
+	for i, r := range readers {
+		go d.receive(r, i)
+	}
+	if err := d.load(ctx); err != nil {
+		return err
+	}
+	return d.commit(ctx)
+}
+
+// startIncoming makes QEMU wait for a stream on a socketpair. It does not
+// announce itself when it has loaded: it does not run yet.
+func (d *destination) startIncoming(ctx context.Context) error {
+	if err := configureMigration(ctx, d.qemu, map[string]bool{"return-path": true, "events": true}); err != nil {
+		return err
+	}
+	if err := d.qemu.Execute(ctx, "migrate-set-parameters", map[string]any{"announce-rounds": 0}, nil); err != nil {
+		return err
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	d.pipe = ours
+	d.out = stream.NewWriter(ours, readAhead)
+	err = d.qemu.SendFD(ctx, "bumpless", int(theirs.Fd()))
+	theirs.Close()
+	if err != nil {
+		return err
+	}
+	if err := d.qemu.Execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:bumpless"}, nil); err != nil {
+		return err
+	}
+	// Its messages on the return path say nothing that the monitor does not
+	// say; but they must be read.
+	go func() { _, _ = io.Copy(io.Discard, ours) }()
+	return nil
+}
+
+// accept waits for all connections of the source.
+func (d *destination) accept(ctx context.Context) ([]*link.Reader, error) {
+	config, err := d.cfg.TLS.Load()
+	if err != nil {
+		return nil, err
+	}
+	incoming := make(chan *net.TCPConn)
+	var addresses []string
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, a := range d.cfg.Listen {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			return nil, fmt.Errorf("listen for the source's gateway: %w", err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+		go acceptOn(ctx, l, incoming)
+	}
+	d.report(Event{Phase: Connecting, AtMs: ms(time.Since(d.began)), Addresses: addresses})
+	var readers []*link.Reader
+	for {
+		select {
+		case raw := <-incoming:
+			r, h, err := d.welcome(ctx, raw, config, len(readers))
+			if err != nil {
+				// A stranger, or a source of another move: refused, and said;
+				// the right one may still come.
+				d.report(Event{Phase: Connecting, AtMs: ms(time.Since(d.began)), Result: &Result{Outcome: Refused, Reason: err.Error()}})
+				raw.Close()
+				continue
+			}
+			if readers = append(readers, r); len(readers) == h.Total {
+				return readers, writeHello(d.conns[0], hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: h.Total})
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the source's gateway: %w", ctx.Err())
+		}
+	}
+}
+
+func acceptOn(ctx context.Context, l net.Listener, incoming chan<- *net.TCPConn) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		select {
+		case incoming <- c.(*net.TCPConn):
+		case <-ctx.Done():
+			c.Close()
+			return
+		}
+	}
+}
+
+// welcome checks one connection: its certificate, its move, its number.
+func (d *destination) welcome(ctx context.Context, raw *net.TCPConn, config *tls.Config, number int) (*link.Reader, hello, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := link.Server(raw, config, d.cfg.Peer, &d.meter)
+	if err != nil {
+		return nil, hello{}, err
+	}
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, hello{}, fmt.Errorf("connection from %s refused: %w", raw.RemoteAddr(), err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return nil, hello{}, err
+	}
+	r := link.NewReader(bufio.NewReaderSize(c, 64<<10))
+	h, err := readHello(r, d.cfg.Move, d.cfg.Guest)
+	if err != nil {
+		return nil, h, fmt.Errorf("connection from %s refused: %w", raw.RemoteAddr(), err)
+	}
+	if h.Connection != number {
+		return nil, h, fmt.Errorf("connection from %s refused: number %d, want %d", raw.RemoteAddr(), h.Connection, number)
+	}
+	if number == 0 {
+		if d.hasher, err = newHasher(h.Key); err != nil {
+			return nil, h, err
+		}
+	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		return nil, h, err
+	}
+	d.conns = append(d.conns, c)
+	return r, h, nil
+}
+
+// receive takes the frames of one connection.
+func (d *destination) receive(r *link.Reader, number int) {
+	d.failed <- fmt.Errorf("connection %d: %w", number, d.receiveAll(r, number))
+}
+
+// receiveAll ends with the connection, or with the first frame that is wrong.
+func (d *destination) receiveAll(r *link.Reader, number int) error {
+	decompressor, err := link.NewDecompressor()
+	if err != nil {
+		return err
+	}
+	var pages []link.Page
+	for {
+		f, err := r.Read()
+		if err != nil {
+			return err
+		}
+		switch f.Type {
+		case link.Pages:
+			<-d.started // the blocks come over connection 0
+			var body []byte
+			if body, err = decompressor.Open(f); err != nil {
+				return err
+			}
+			if pages, err = link.ReadPages(body, int(f.Count), pages); err != nil {
+				return err
+			}
+			err = d.apply(pages)
+		case link.Barrier:
+			err = d.barrier()
+		case link.Config, link.Command, link.RAMStart:
+			err = d.passOn(f)
+		case link.Tail, link.Digest, link.Commit, link.Abort:
+			if number != 0 {
+				return fmt.Errorf("a %s frame outside connection 0", f.Type)
+			}
+			var body []byte
+			if body, err = decompressor.Open(f); err != nil {
+				return err
+			}
+			f.Body = append([]byte(nil), body...)
+			d.control <- f
+		default:
+			return fmt.Errorf("an unexpected %s frame", f.Type)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (d *destination) passOn(f link.Frame) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.Type != link.RAMStart {
+		if err := d.out.Raw(f.Body); err != nil {
+			return err
+		}
+		return d.out.Flush()
+	}
+	if d.blocks != nil {
+		return errors.New("a second RAM-START frame")
+	}
+	blocks, err := d.out.Start(f.Body)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for _, b := range blocks {
+		d.first = append(d.first, total)
+		total += int(b.Pages())
+	}
+	if uint64(total)*stream.PageSize > d.cfg.RAMBytes {
+		return fmt.Errorf("the source announces %d MiB of RAM, this guest has %d MiB", total*stream.PageSize>>20, d.cfg.RAMBytes>>20)
+	}
+	d.blocks, d.pages = blocks, make([]received, total)
+	close(d.started)
+	return nil
+}
+
+// apply writes the pages that are newer than what came before.
+func (d *destination) apply(pages []link.Page) error {
+	tags := make([]tag, len(pages))
+	for i, p := range pages { // outside the lock: this is the work
+		tags[i] = d.hasher.page(int(p.Block), uint64(p.Index), p.Data)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, p := range pages {
+		if int(p.Block) >= len(d.blocks) || uint64(p.Index) >= d.blocks[p.Block].Pages() {
+			return fmt.Errorf("page %d of block %d is outside the guest's RAM", p.Index, p.Block)
+		}
+		was := &d.pages[d.first[p.Block]+int(p.Index)]
+		if p.Version <= was.version {
+			continue
+		}
+		if err := d.out.Page(int(p.Block), uint64(p.Index)*stream.PageSize, p.Data); err != nil {
+			return fmt.Errorf("hand a page to QEMU: %w", err)
+		}
+		d.sum.replace(was.newest, tags[i])
+		was.version, was.newest = p.Version, tags[i]
+	}
+	return nil
+}
+
+// barrier counts the connections on which everything has arrived.
+func (d *destination) barrier() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.barriers++
+	switch {
+	case d.barriers == len(d.conns):
+		close(d.all)
+	case d.barriers > len(d.conns):
+		return errors.New("a second BARRIER frame")
+	}
+	return nil
+}
+
+// load hands over the rest and waits until QEMU has loaded the guest; then
+// READY is sent.
+func (d *destination) load(ctx context.Context) error {
+	tail, err := d.next(ctx, link.Tail)
+	if err != nil {
+		return err
+	}
+	d.phase(Draining)
+	select {
+	case <-d.all:
+	case err := <-d.failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	want, err := d.next(ctx, link.Digest)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	have := d.sum.bytes()
+	d.mu.Unlock()
+	if !bytes.Equal(want.Body, have) {
+		return fmt.Errorf("the digests differ: source %x, here %x", want.Body, have)
+	}
+	d.phase(Loading)
+	if err := d.writeEnd(tail.Body); err != nil {
+		return fmt.Errorf("hand the device state to QEMU: %w", err)
+	}
+	if err := d.loaded(ctx); err != nil {
+		return err
+	}
+	if d.cfg.PauseAt == AtReady {
+		<-ctx.Done()
+	}
+	d.phase(AtReady)
+	return link.Write(d.conns[0], link.Frame{Type: link.Ready, Body: have})
+}
+
+func (d *destination) writeEnd(tail []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.out.End(); err != nil {
+		return err
+	}
+	if err := d.out.Tail(tail); err != nil {
+		return err
+	}
+	return d.out.Flush()
+}
+
+func (d *destination) next(ctx context.Context, want link.Type) (link.Frame, error) {
+	select {
+	case f := <-d.control:
+		if f.Type == link.Abort {
+			return f, fmt.Errorf("the source gave up: %s", f.Body)
+		}
+		if f.Type != want {
+			return f, fmt.Errorf("the source sent %s, not %s", f.Type, want)
+		}
+		return f, nil
+	case err := <-d.failed:
+		// What came before the connection broke still counts.
+		select {
+		case f := <-d.control:
+			if f.Type == want {
+				return f, nil
+			}
+		default:
+		}
+		return link.Frame{}, err
+	case <-ctx.Done():
+		return link.Frame{}, fmt.Errorf("wait for %s: %w", want, ctx.Err())
+	}
+}
+
+// loaded waits for QEMU's event that the incoming migration has completed.
+func (d *destination) loaded(ctx context.Context) error {
+	return d.event(ctx, func(e qmp.Event) (bool, error) {
+		if e.Name != "MIGRATION" {
+			return false, nil
+		}
+		if bytes.Contains(e.Data, []byte(`"failed"`)) {
+			return false, errors.New("QEMU could not load the guest: see its log")
+		}
+		return bytes.Contains(e.Data, []byte(`"completed"`)), nil
+	})
+}
+
+func (d *destination) event(ctx context.Context, match func(qmp.Event) (bool, error)) error {
+	for {
+		select {
+		case e, open := <-d.qemu.Events:
+			if !open {
+				return errors.New("the destination's QEMU is gone")
+			}
+			if done, err := match(e); done || err != nil {
+				return err
+			}
+		case f := <-d.control:
+			if f.Type == link.Abort {
+				return fmt.Errorf("the source gave up: %s", f.Body)
+			}
+			return fmt.Errorf("an unexpected %s frame", f.Type)
+		case err := <-d.failed:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// commit waits for COMMIT, and only then lets the guest run.
+func (d *destination) commit(ctx context.Context) error {
+	if _, err := d.next(ctx, link.Commit); err != nil {
+		return err
+	}
+	d.phase(Committed)
+	if d.cfg.PauseAt == Committed {
+		<-ctx.Done()
+	}
+	// The source will not run again: from here on only this host's daemon may
+	// end it, so the context of the move does not count any more.
+	ctx, cancel := context.WithTimeout(context.Background(), runningWait)
+	defer cancel()
+	if err := d.qemu.Execute(ctx, "cont", nil, nil); err != nil {
+		return err
+	}
+	if err := d.running(ctx); err != nil {
+		return err
+	}
+	d.phase(Running)
+	// RUNNING may not arrive; the guest runs all the same.
+	_ = d.conns[0].SetWriteDeadline(time.Now().Add(runningWait))
+	_ = link.Write(d.conns[0], link.Frame{Type: link.Running})
+	announce := map[string]any{"initial": 50, "max": 550, "rounds": 5, "step": 50}
+	if err := d.qemu.Execute(ctx, "announce-self", announce, nil); err != nil {
+		d.report(Event{Phase: Running, AtMs: ms(time.Since(d.began)), Result: &Result{Outcome: Moved, Reason: "announce the guest: " + err.Error()}})
+	}
+	return nil
+}
+
+// running waits for the event RESUME: the reply to `cont` can lag it by 5 ms.
+func (d *destination) running(ctx context.Context) error {
+	for {
+		select {
+		case e, open := <-d.qemu.Events:
+			if !open {
+				return errors.New("the destination's QEMU is gone")
+			}
+			if e.Name == "RESUME" {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the guest to run: %w", ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,155 @@
+// Package gateway moves one guest between two hosts within a hard downtime
+// budget. It sits between two unmodified QEMUs: the source migrates at memory
+// speed into its gateway, which decides what crosses the link; the
+// destination's gateway makes a valid stream again.
+//
+//	source QEMU =socketpair=> reader -> table -> senders =N mutual-TLS=> receivers -> writer =socketpair=> QEMU -S
+//
+// # The switchover is a commit with a deadline
+//
+// T0 is the moment before the source is told to stop. The deadline is
+// T0 + budget - margin.
+//
+//	STREAM -(the policy says so, the daemon allows it)-> STOP at T0
+//	  -> DRAIN   everything pending is sent; a barrier on each connection
+//	  -> VERIFY  the digests of both sides are compared
+//	  -> READY   the destination has loaded the guest and waits, stopped
+//	  -> before the deadline: COMMIT -> RUNNING -> the source's QEMU is let go
+//	     at the deadline, or on any failure: ROLLBACK: the source runs on
+//
+// The source is stopped with QMP `stop` and not by QEMU's own switchover, so
+// that whatever dies leaves it paused; nothing but ROLLBACK continues it.
+// COMMIT is preceded by a marker file (CommittedMarker), made with O_EXCL: once
+// it exists the source never runs again by the gateway's doing. The marker must
+// outlive this process, not the host: the paused QEMU does not either.
+//
+// COMMIT without RUNNING is the outcome InDoubt: the source stays paused, and
+// whoever keeps the replicated truth decides.
+package gateway
+
+import (
+	"bumpless/migrate/link"
+)
+
+// CommittedMarker is the name of the marker file in the move's run directory.
+const CommittedMarker = "committed"
+
+// Outcome of a move.
+type Outcome string
+
+// Outcomes.
+const (
+	Moved      Outcome = "moved"       // the destination runs
+	RolledBack Outcome = "rolled-back" // was stopped, runs on at the source
+	Refused    Outcome = "refused"     // was never stopped, runs on at the source
+	Failed     Outcome = "failed"      // was never stopped; the move could not go on
+	InDoubt    Outcome = "in-doubt"    // COMMIT was sent, RUNNING did not come back
+)
+
+// SourceConfig is what the source's gateway needs. Zero values of the tuning
+// fields take the defaults that are named.
+type SourceConfig struct {
+	Move      string     `json:"move"`
+	Guest     string     `json:"guest"`
+	QMP       string     `json:"qmp"`     // path of the monitor socket set aside for gateways
+	RunDir    string     `json:"run_dir"` // of this move; the marker is made here
+	Policy    string     `json:"policy"`
+	TLS       link.Files `json:"tls"`
+	Peer      string     `json:"peer"`      // name in the destination's certificate
+	Addresses []string   `json:"addresses"` // of the destination's gateway, one for each LAN
+
+	BudgetMs int `json:"budget_ms"`
+	MarginMs int `json:"margin_ms"` // kept for a resume; 20 ms when 0, see defaults
+
+	Connections    int `json:"connections"`      // 2 when 0
+	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for
+	FixedMs        int `json:"fixed_ms"`         // pause without pages, assumed at first; 25 when 0
+	TimeoutS       int `json:"timeout_s"`        // of the whole move; 600 when 0
+
+	// PauseAt is for tests: the gateway waits in that phase until the link
+	// breaks, the deadline passes or it is killed.
+	PauseAt Phase `json:"pause_at,omitempty"`
+	// AskToStop makes the gateway wait for the command "go" before STOP.
+	AskToStop bool `json:"ask_to_stop"`
+}
+
+// DestinationConfig is what the destination's gateway needs. Its QEMU waits
+// with -S -incoming defer.
+type DestinationConfig struct {
+	Move   string     `json:"move"`
+	Guest  string     `json:"guest"`
+	QMP    string     `json:"qmp"`
+	TLS    link.Files `json:"tls"`
+	Peer   string     `json:"peer"`   // name in the source's certificate
+	Listen []string   `json:"listen"` // addresses, port 0 for any
+	// RAMBytes bounds what the source may announce; 0: 1 TiB.
+	RAMBytes uint64 `json:"ram_bytes"`
+	TimeoutS int    `json:"timeout_s"`
+	PauseAt  Phase  `json:"pause_at,omitempty"`
+}
+
+// Phase of a move, in order.
+type Phase string
+
+// Phases.
+const (
+	Connecting Phase = "connect"
+	Streaming  Phase = "stream"
+	AskingStop Phase = "about-to-stop"
+	Stopped    Phase = "stop"
+	Draining   Phase = "drain"
+	Loading    Phase = "load"
+	AtReady    Phase = "ready"
+	Committed  Phase = "commit"
+	Running    Phase = "running"
+	Rollback   Phase = "rollback"
+)
+
+// Event is a line of progress. AtMs counts from the start of the gateway.
+type Event struct {
+	Phase     Phase    `json:"phase"`
+	AtMs      float64  `json:"at_ms"`
+	Addresses []string `json:"addresses,omitempty"` // of a destination that listens
+	Pass      *Pass    `json:"pass,omitempty"`
+	Result    *Result  `json:"result,omitempty"` // the last event
+}
+
+// Pass is what one pass over the guest's memory brought.
+type Pass struct {
+	Number        uint32  `json:"number"`
+	Pages         int     `json:"pages"`
+	HeldBytes     int64   `json:"held_bytes"`
+	QueuedBytes   int64   `json:"queued_bytes"`
+	LinkBytes     int64   `json:"link_bytes"`
+	LinkBytesPerS float64 `json:"link_bytes_per_s"`
+	Ratio         float64 `json:"ratio"`
+	EstimateMs    float64 `json:"estimate_ms"`
+}
+
+// Result of a move. The destination fills Outcome, Reason and RAMBytes only.
+type Result struct {
+	Outcome     Outcome `json:"outcome"`
+	Reason      string  `json:"reason,omitempty"`
+	Policy      string  `json:"policy,omitempty"`
+	BudgetMs    int     `json:"budget_ms,omitempty"`
+	EstimateMs  float64 `json:"estimate_ms"`
+	StopMs      float64 `json:"stop_ms"` // T0 to RUNNING, or to the source's own resume
+	TotalS      float64 `json:"total_s"`
+	LinkBytes   int64   `json:"link_bytes"` // both ways, TLS included
+	RAMBytes    uint64  `json:"ram_bytes"`
+	DigestEqual bool    `json:"digest_equal"`
+	Passes      uint32  `json:"passes"`
+	// Parts of the stop, in ms since T0; 0: not reached.
+	Parts StopParts `json:"parts"`
+}
+
+// StopParts says where the pause went, in milliseconds since T0.
+type StopParts struct {
+	StoppedMs float64 `json:"stopped_ms"` // QEMU confirmed the stop
+	RAMEndMs  float64 `json:"ram_end_ms"` // the last page was read
+	TailMs    float64 `json:"tail_ms"`    // the device state was read
+	DrainedMs float64 `json:"drained_ms"` // everything was written to the link
+	ReadyMs   float64 `json:"ready_ms"`   // READY came
+	CommitMs  float64 `json:"commit_ms"`  // COMMIT was sent
+	RunningMs float64 `json:"running_ms"` // RUNNING came
+}

@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"bumpless/migrate/link"
+)
+
+// hello opens every connection, from the source; the destination answers on
+// connection 0.
+type hello struct {
+	Version    int    `json:"version"`
+	Move       string `json:"move"`
+	Guest      string `json:"guest"`
+	Connection int    `json:"connection"`  // 0 to Connections-1
+	Total      int    `json:"connections"` // 1 to maxConnections
+	Key        []byte `json:"key,omitempty"`
+}
+
+const maxConnections = 16
+
+func writeHello(c link.Conn, h hello) error {
+	h.Version = link.Version
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return link.Write(c, link.Frame{Type: link.Hello, Body: b})
+}
+
+// readHello reads the peer's hello and checks that it is about this move.
+func readHello(r *link.Reader, move, guest string) (hello, error) {
+	f, err := r.Read()
+	if err != nil {
+		return hello{}, fmt.Errorf("read HELLO: %w", err)
+	}
+	if f.Type == link.Abort {
+		return hello{}, fmt.Errorf("the peer refuses: %s", f.Body)
+	}
+	var h hello
+	if f.Type != link.Hello {
+		return h, fmt.Errorf("read HELLO: a %s frame came", f.Type)
+	}
+	if err := json.Unmarshal(f.Body, &h); err != nil {
+		return h, fmt.Errorf("read HELLO: %w", err)
+	}
+	if h.Version != link.Version {
+		return h, fmt.Errorf("read HELLO: the peer speaks version %d of the link, this host %d: bring both hosts to neighbouring releases", h.Version, link.Version)
+	}
+	if h.Move != move || h.Guest != guest {
+		return h, fmt.Errorf("read HELLO: the peer means move %q of guest %q, this is move %q of guest %q", h.Move, h.Guest, move, guest)
+	}
+	if h.Total < 1 || h.Total > maxConnections || h.Connection < 0 || h.Connection >= h.Total {
+		return h, fmt.Errorf("read HELLO: connection %d of %d, want at most %d", h.Connection, h.Total, maxConnections)
+	}
+	return h, nil
+}

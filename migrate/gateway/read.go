@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/policy"
+	"bumpless/migrate/stream"
+)
+
+// read takes the source's stream into the table until it ends.
+func (s *source) read() {
+	e := s.readAll()
+	s.ended <- e
+}
+
+func (s *source) readAll() ending {
+	r := stream.NewReader(s.pipe, readAhead)
+	p := passes{s: s, started: time.Now()}
+	for {
+		record, err := r.Next()
+		if err != nil {
+			return ending{err: err}
+		}
+		switch record.Kind {
+		case stream.Config:
+			err = s.send.control(link.Frame{Type: link.Config, Body: record.Raw})
+		case stream.Command:
+			if record.Number == stream.CommandPing {
+				err = s.answerPing(record.Raw)
+			}
+			if err == nil {
+				err = s.send.control(link.Frame{Type: link.Command, Body: record.Raw})
+			}
+		case stream.RAMStart:
+			err = s.startTable(record)
+		case stream.Page:
+			p.page(record)
+		case stream.SectionEnd:
+			if record.Last {
+				return s.readTail(r)
+			}
+			p.sectionEnd()
+		}
+		if err != nil {
+			return ending{err: err}
+		}
+	}
+}
+
+func (s *source) readTail(r *stream.Reader) ending {
+	e := ending{ramEnd: time.Now()}
+	e.tail, e.err = r.Tail()
+	e.tailDone = time.Now()
+	return e
+}
+
+func (s *source) startTable(record stream.Record) error {
+	for _, b := range record.Blocks {
+		s.ram += b.Size
+	}
+	if len(record.Blocks) > 256 {
+		return fmt.Errorf("the guest has %d RAM blocks, at most 256 can be moved", len(record.Blocks))
+	}
+	if err := s.send.control(link.Frame{Type: link.RAMStart, Body: record.Raw}); err != nil {
+		return err
+	}
+	s.table = newTable(s.policy, s.hasher, record.Blocks)
+	s.passes.Store(1)
+	s.send.start(s.table)
+	return nil
+}
+
+// passes finds the ends of passes in the order of pages: QEMU walks through
+// memory upwards, so a page at or below the last one begins a new pass. A
+// section without pages ends one too: nothing is dirty.
+type passes struct {
+	s         *source
+	started   time.Time
+	lastBlock int
+	lastAt    uint64
+	any       bool // pages came in this pass
+	inSection bool // pages came in this section
+}
+
+func (p *passes) page(r stream.Record) {
+	if p.any && (r.Block < p.lastBlock || (r.Block == p.lastBlock && r.Offset <= p.lastAt)) {
+		p.end()
+	}
+	p.lastBlock, p.lastAt, p.any, p.inSection = r.Block, r.Offset, true, true
+	p.s.table.arrive(r.Block, r.Offset, r.Data, time.Since(p.s.began))
+}
+
+func (p *passes) sectionEnd() {
+	if !p.inSection {
+		p.end()
+	}
+	p.inSection = false
+}
+
+// end closes a pass, lets the policy decide, and waits for the next pass to be
+// due: reading on at once would make QEMU look for dirty pages all the time.
+func (p *passes) end() {
+	p.any = false
+	s := p.s
+	select {
+	case <-s.hurry:
+		return
+	default:
+	}
+	arrived, fresh := s.table.passEnd()
+	d := s.decide(arrived, fresh)
+	if d.Verdict != policy.Wait {
+		select {
+		case s.decided <- d:
+			<-s.resume
+		case <-s.hurry:
+		}
+		return
+	}
+	wait := time.Until(p.started.Add(time.Duration(s.cfg.PassIntervalMs) * time.Millisecond))
+	timer := time.NewTimer(max(0, wait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.hurry:
+	}
+	p.started = time.Now()
+}
+
+// decide reports the pass and asks the policy.
+func (s *source) decide(arrived, fresh int) policy.Decision {
+	l := s.table.load()
+	n := s.passes.Add(1) - 1
+	situation := policy.Situation{
+		Now: time.Since(s.began), Pass: n, AllSentOnce: true,
+		PendingBytes:  l.heldBytes + l.queuedBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
+		FreshBytes:    int64(fresh) * stream.PageSize,
+		InFlightBytes: s.send.unsent(),
+		Ratio:         s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Fixed: time.Duration(s.cfg.FixedMs) * time.Millisecond, Regions: l.regions,
+		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
+	}
+	d := s.policy.Decide(situation)
+	s.report(Event{Phase: Streaming, AtMs: ms(situation.Now), Pass: &Pass{
+		Number: n, Pages: arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes,
+		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: situation.Ratio, EstimateMs: ms(d.Estimate),
+	}})
+	return d
+}

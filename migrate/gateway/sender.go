@@ -1,0 +1,193 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bumpless/migrate/link"
+)
+
+// sender writes to all connections of a move: one goroutine for each takes
+// batches from the table. Frames of other kinds go over connection 0.
+type sender struct {
+	conns    []*outlet
+	meter    *link.Meter
+	compress bool
+
+	rawBytes, packedBytes atomic.Int64 // of page contents, for the ratio
+	failed                chan error   // the first failure
+	wait                  sync.WaitGroup
+}
+
+// outlet is one connection; mu keeps frames whole.
+type outlet struct {
+	mu   sync.Mutex
+	conn link.Conn
+}
+
+func newSender(conns []link.Conn, meter *link.Meter, compress bool) *sender {
+	s := &sender{meter: meter, compress: compress, failed: make(chan error, 1)}
+	for _, c := range conns {
+		s.conns = append(s.conns, &outlet{conn: c})
+	}
+	return s
+}
+
+// control writes one frame over connection 0.
+func (s *sender) control(f link.Frame) error { return s.conns[0].write(f) }
+
+func (o *outlet) write(f link.Frame) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return link.Write(o.conn, f)
+}
+
+// start lets every connection take batches from the table.
+func (s *sender) start(t *table) {
+	for _, o := range s.conns {
+		s.wait.Add(1)
+		go func() {
+			defer s.wait.Done()
+			if err := s.run(o, t); err != nil {
+				s.fail(err)
+				t.close()
+			}
+		}()
+	}
+}
+
+func (s *sender) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // the first failure counts
+	}
+}
+
+func (s *sender) run(o *outlet, t *table) error {
+	compressor, err := link.NewCompressor()
+	if err != nil {
+		return err
+	}
+	var b batch
+	var body []byte
+	for t.take(&b) {
+		body = link.AppendPages(body[:0], b.pages)
+		f := link.Frame{Type: link.Pages, Count: uint16(len(b.pages)), Body: body}
+		if s.compress {
+			f.Body, f.Codec = compressor.Compress(body)
+		}
+		err := o.write(f)
+		if len(b.contents) > 0 {
+			s.rawBytes.Add(int64(len(body)))
+			s.packedBytes.Add(int64(len(f.Body)))
+		}
+		t.put(&b)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// barrier marks on every connection that all of a round has been written.
+func (s *sender) barrier(round uint32) error {
+	for _, o := range s.conns {
+		if err := o.write(link.Frame{Type: link.Barrier, Body: binary.BigEndian.AppendUint32(nil, round)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ratio of what was written to the content it stood for.
+func (s *sender) ratio() float64 {
+	raw := s.rawBytes.Load()
+	if raw == 0 {
+		return 1
+	}
+	return float64(s.packedBytes.Load()) / float64(raw)
+}
+
+// unsent bytes in the kernel, of all connections.
+func (s *sender) unsent() (n int64) {
+	for _, o := range s.conns {
+		n += o.conn.Unsent()
+	}
+	return n
+}
+
+// abort cuts all connections: a writer that is blocked returns at once. TLS is
+// not closed in an orderly way, since that would write.
+func (s *sender) abort() {
+	for _, o := range s.conns {
+		o.conn.Cut()
+	}
+}
+
+// rate estimates what the link takes, by exponential smoothing over windows in
+// which it was saturated: an idle link says nothing of its speed.
+type rate struct {
+	mu       sync.Mutex
+	estimate float64 // bytes per second
+	last     int64   // bytes on the wire at the start of the window
+	at       time.Time
+}
+
+// smoothing is the weight of the newest window.
+const smoothing = 0.3
+
+// sample closes a window; wire is what has left the host so far.
+func (r *rate) sample(now time.Time, wire int64, saturated bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	elapsed := now.Sub(r.at).Seconds()
+	measured := float64(wire-r.last) / elapsed
+	first := r.at.IsZero()
+	r.last, r.at = wire, now
+	if first || elapsed <= 0 || measured <= 0 {
+		return
+	}
+	switch {
+	case r.estimate == 0:
+		r.estimate = measured
+	case saturated:
+		r.estimate += smoothing * (measured - r.estimate)
+	case measured > r.estimate:
+		r.estimate = measured // it took more than was thought, without effort
+	}
+}
+
+func (r *rate) bytesPerS() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.estimate
+}
+
+// dialAll connects over every address in turn, so that both LANs are used.
+func dialAll(addresses []string, n int, timeout time.Duration) ([]*net.TCPConn, error) {
+	if len(addresses) == 0 {
+		return nil, errors.New("connect to the destination: no address")
+	}
+	var conns []*net.TCPConn
+	var failures []error
+	for i := range n + len(addresses) - 1 {
+		if len(conns) == n {
+			break
+		}
+		c, err := net.DialTimeout("tcp", addresses[i%len(addresses)], timeout)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		conns = append(conns, c.(*net.TCPConn))
+	}
+	if len(conns) == 0 {
+		return nil, fmt.Errorf("connect to the destination's gateway: %w", errors.Join(failures...))
+	}
+	return conns, nil
+}

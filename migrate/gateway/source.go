@@ -1,0 +1,430 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/policy"
+	"bumpless/migrate/qmp"
+	"bumpless/migrate/stream"
+)
+
+// Asker answers whether the guest may be stopped now: the daemon checks its
+// lease, the quorum and the other protection.
+type Asker func(ctx context.Context) error
+
+// source is the state of one move at its source.
+type source struct {
+	cfg    SourceConfig
+	report func(Event)
+	ask    Asker
+	began  time.Time
+
+	policy policy.Policy
+	qemu   *qmp.Client
+	pipe   *net.UnixConn // our end of the socketpair
+	meter  link.Meter
+	send   *sender
+	rate   rate
+	hasher *hasher
+	key    []byte
+
+	table   *table // from RAM START on
+	ram     uint64
+	result  Result
+	hurry   chan struct{} // closed when the guest is being stopped
+	decided chan policy.Decision
+	resume  chan struct{} // reading may go on after a decision to switch
+	ended   chan ending   // the stream was read to its end
+	frames  chan link.Frame
+	broken  chan error
+	passes  atomic.Uint32
+	once    sync.Once
+}
+
+// ending is the end of the source's stream.
+type ending struct {
+	tail             []byte
+	ramEnd, tailDone time.Time
+	err              error
+}
+
+// Bounds on single steps, each far above what was seen.
+const (
+	dialTimeout  = 10 * time.Second
+	qmpTimeout   = 10 * time.Second
+	runningWait  = 5 * time.Second // for RUNNING, after COMMIT
+	releaseWait  = 2 * time.Second // for the source's QEMU to finish, after RUNNING
+	readAhead    = 256 << 10       // of the stream, in bytes
+	sampleWindow = 100 * time.Millisecond
+)
+
+func (c *SourceConfig) defaults() error {
+	fill := func(n *int, standard int) {
+		if *n == 0 {
+			*n = standard
+		}
+	}
+	fill(&c.MarginMs, 20)
+	fill(&c.Connections, 2)
+	fill(&c.PassIntervalMs, 200)
+	fill(&c.FixedMs, 25)
+	fill(&c.TimeoutS, 600)
+	switch {
+	case c.Connections < 1 || c.Connections > maxConnections:
+		return fmt.Errorf("connections: %d, want 1 to %d", c.Connections, maxConnections)
+	case c.BudgetMs <= c.MarginMs:
+		return fmt.Errorf("budget_ms: %d must be more than margin_ms, %d", c.BudgetMs, c.MarginMs)
+	case c.PassIntervalMs < 1 || c.PassIntervalMs > 60_000:
+		return fmt.Errorf("pass_interval_ms: %d, want 1 to 60000", c.PassIntervalMs)
+	}
+	return nil
+}
+
+// RunSource moves the guest away. It returns when the guest's place is decided;
+// the error is nil whenever Result.Outcome says how it ended.
+func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask Asker) (Result, error) {
+	if err := cfg.defaults(); err != nil {
+		return Result{}, fmt.Errorf("move %s: %w", cfg.Move, err)
+	}
+	p, err := policy.New(cfg.Policy)
+	if err != nil {
+		return Result{}, fmt.Errorf("move %s: %w", cfg.Move, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
+	defer cancel()
+	s := &source{cfg: cfg, report: report, ask: ask, began: time.Now(), policy: p,
+		hurry: make(chan struct{}), decided: make(chan policy.Decision), resume: make(chan struct{}),
+		ended: make(chan ending, 1), frames: make(chan link.Frame, 16), broken: make(chan error, 1)}
+	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
+	defer s.close()
+	if err := s.prepare(ctx); err != nil {
+		s.finish(Failed, err.Error())
+		return s.result, nil
+	}
+	s.stream(ctx)
+	return s.result, nil
+}
+
+func (s *source) phase(p Phase) { s.report(Event{Phase: p, AtMs: ms(time.Since(s.began))}) }
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func (s *source) finish(o Outcome, reason string) {
+	s.result.Outcome, s.result.Reason = o, reason
+	s.result.TotalS = time.Since(s.began).Seconds()
+	s.result.LinkBytes = s.meter.Sent.Load() + s.meter.Received.Load()
+	s.result.RAMBytes = s.ram
+	s.result.Passes = s.passes.Load()
+}
+
+// readOn lets the reader go on to the end of the stream without pacing.
+func (s *source) readOn() {
+	s.once.Do(func() {
+		close(s.hurry)
+		close(s.resume)
+	})
+}
+
+func (s *source) close() {
+	s.readOn()
+	if s.passes.Load() > 0 {
+		s.table.close()
+	}
+	if s.send != nil {
+		s.send.abort()
+	}
+	if s.pipe != nil {
+		s.pipe.Close()
+	}
+	if s.qemu != nil {
+		s.qemu.Close()
+	}
+}
+
+// prepare connects both ends. The guest is not touched before the destination
+// has accepted.
+func (s *source) prepare(ctx context.Context) error {
+	s.phase(Connecting)
+	var err error
+	if s.qemu, err = qmp.Dial(ctx, s.cfg.QMP); err != nil {
+		return err
+	}
+	if err := s.checkGuest(ctx); err != nil {
+		return err
+	}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	return s.startMigration(ctx)
+}
+
+func (s *source) checkGuest(ctx context.Context) error {
+	var status struct {
+		Status string `json:"status"`
+	}
+	if err := s.qemu.Execute(ctx, "query-status", nil, &status); err != nil {
+		return err
+	}
+	if status.Status != "running" {
+		return fmt.Errorf("the guest is %q: only a running guest is moved", status.Status)
+	}
+	var migration struct {
+		Status string `json:"status"`
+	}
+	if err := s.qemu.Execute(ctx, "query-migrate", nil, &migration); err != nil {
+		return err
+	}
+	switch migration.Status {
+	case "", "none", "completed", "failed", "cancelled":
+		return nil
+	}
+	return fmt.Errorf("a migration is %q already: cancel it first", migration.Status)
+}
+
+func (s *source) connect(ctx context.Context) error {
+	config, err := s.cfg.TLS.Load()
+	if err != nil {
+		return err
+	}
+	if s.key, err = newKey(); err != nil {
+		return err
+	}
+	if s.hasher, err = newHasher(s.key); err != nil {
+		return err
+	}
+	raws, err := dialAll(s.cfg.Addresses, s.cfg.Connections, dialTimeout)
+	if err != nil {
+		return err
+	}
+	var conns []link.Conn
+	for i, raw := range raws {
+		c, err := link.Client(raw, config, s.cfg.Peer, &s.meter)
+		if err == nil {
+			err = c.HandshakeContext(ctx)
+		}
+		if err == nil {
+			h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: i, Total: len(raws)}
+			if i == 0 {
+				h.Key = s.key
+			}
+			err = writeHello(c, h)
+		}
+		if err != nil {
+			for _, raw := range raws {
+				raw.Close()
+			}
+			return fmt.Errorf("connect to %s: %w", raw.RemoteAddr(), err)
+		}
+		conns = append(conns, c)
+	}
+	s.send = newSender(conns, &s.meter, s.policy.Traits().Compress)
+	reader := link.NewReader(bufio.NewReader(conns[0]))
+	if err := conns[0].SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return err
+	}
+	if _, err := readHello(reader, s.cfg.Move, s.cfg.Guest); err != nil {
+		return err
+	}
+	if err := conns[0].SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	go s.listen(reader)
+	return nil
+}
+
+// listen reads what the destination says.
+func (s *source) listen(r *link.Reader) {
+	for {
+		f, err := r.Read()
+		if err != nil {
+			s.broken <- fmt.Errorf("the link to the destination broke: %w", err)
+			return
+		}
+		f.Body = append([]byte(nil), f.Body...)
+		s.frames <- f
+	}
+}
+
+// startMigration makes QEMU migrate into our end of a socketpair. What QEMU's
+// own switchover would decide is set out of reach: facts and figures are in the
+// package comment of stream and in the design.
+func (s *source) startMigration(ctx context.Context) error {
+	if err := configureMigration(ctx, s.qemu, map[string]bool{
+		"return-path": true, "events": true, "switchover-ack": true,
+		"xbzrle": false, "multifd": false, "auto-converge": false, "postcopy-ram": false,
+	}); err != nil {
+		return err
+	}
+	parameters := map[string]any{
+		"max-bandwidth": int64(20e9), "avail-switchover-bandwidth": int64(1e12), "downtime-limit": 2000,
+	}
+	if err := s.qemu.Execute(ctx, "migrate-set-parameters", parameters, nil); err != nil {
+		return err
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	s.pipe = ours
+	err = s.qemu.SendFD(ctx, "bumpless", int(theirs.Fd()))
+	theirs.Close()
+	if err != nil {
+		return err
+	}
+	return s.qemu.Execute(ctx, "migrate", map[string]string{"uri": "fd:bumpless"}, nil)
+}
+
+func configureMigration(ctx context.Context, q *qmp.Client, capabilities map[string]bool) error {
+	var list []map[string]any
+	for name, on := range capabilities {
+		list = append(list, map[string]any{"capability": name, "state": on})
+	}
+	return q.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": list}, nil)
+}
+
+// stream runs from the start of the migration to the outcome.
+func (s *source) stream(ctx context.Context) {
+	s.phase(Streaming)
+	go s.read()
+	go s.sampleRate(ctx)
+	for {
+		select {
+		case d := <-s.decided:
+			switch {
+			case d.Verdict == policy.Refuse:
+				s.result.EstimateMs = ms(d.Estimate)
+				s.giveUp(Refused, d.Reason)
+				return
+			case !s.allowed(ctx, d):
+				return
+			}
+			s.switchover(ctx, d.Estimate)
+			return
+		case e := <-s.ended:
+			// The stream ended without our stopping the guest: QEMU failed, or
+			// somebody else paused the guest.
+			s.giveUp(Failed, orText(e.err, "the source's migration ended before the switchover (was the guest paused?)"))
+			return
+		case f := <-s.frames:
+			s.giveUp(Failed, "the destination gave up: "+string(f.Body))
+			return
+		case err := <-s.send.failed:
+			s.giveUp(Failed, err.Error())
+			return
+		case err := <-s.broken:
+			s.giveUp(Failed, err.Error())
+			return
+		case <-ctx.Done():
+			s.giveUp(Failed, orText(context.Cause(ctx), "stopped"))
+			return
+		}
+	}
+}
+
+func orText(err error, text string) string {
+	if err == nil {
+		return text
+	}
+	return err.Error()
+}
+
+// allowed asks the daemon; a no ends the move before the guest is touched.
+func (s *source) allowed(ctx context.Context, d policy.Decision) bool {
+	s.result.EstimateMs = ms(d.Estimate)
+	s.phase(AskingStop)
+	if s.ask == nil {
+		return true
+	}
+	if err := s.ask(ctx); err != nil {
+		s.giveUp(Refused, "the stop was not allowed: "+err.Error())
+		return false
+	}
+	return true
+}
+
+// giveUp ends a move whose guest was never stopped by us.
+func (s *source) giveUp(o Outcome, reason string) {
+	s.send.abort()
+	s.pipe.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
+	defer cancel()
+	if err := s.cancelMigration(ctx); err != nil {
+		reason += "; " + err.Error()
+	}
+	s.finish(o, reason)
+}
+
+// cancelMigration ends QEMU's migration; the guest's state is not changed.
+func (s *source) cancelMigration(ctx context.Context) error {
+	if err := s.qemu.Execute(ctx, "migrate_cancel", nil, nil); err != nil {
+		return fmt.Errorf("cancel the migration: %w", err)
+	}
+	for {
+		var migration struct {
+			Status string `json:"status"`
+		}
+		if err := s.qemu.Execute(ctx, "query-migrate", nil, &migration); err != nil {
+			return fmt.Errorf("cancel the migration: %w", err)
+		}
+		switch migration.Status {
+		case "cancelled", "failed", "", "none":
+			return nil
+		case "completed":
+			return errors.New("cancel the migration: QEMU says that it completed")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// sampleRate measures the link while it is saturated.
+func (s *source) sampleRate(ctx context.Context) {
+	ticker := time.NewTicker(sampleWindow)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.hurry:
+			return
+		case now := <-ticker.C:
+			busy := false
+			if s.passes.Load() > 0 { // the table is there
+				busy = s.table.queued() > 0
+			}
+			s.rate.sample(now, s.meter.Sent.Load()-s.send.unsent(), busy)
+		}
+	}
+}
+
+// socketPair returns our end, and the file to give to QEMU.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	ours, theirs, err := newSocketPair()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair for QEMU: %w", err)
+	}
+	defer ours.Close()
+	c, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("make a socket pair for QEMU: %w", err)
+	}
+	return c.(*net.UnixConn), theirs, nil
+}
+
+// answerPing answers QEMU's PING as a destination would: the real one's answer
+// is not waited for.
+func (s *source) answerPing(raw []byte) error {
+	if len(raw) < 9 {
+		return errors.New("QEMU stream: PING without its value")
+	}
+	return stream.WriteReturn(s.pipe, stream.ReturnMessage{Type: stream.ReturnPong, Data: raw[5:9]})
+}

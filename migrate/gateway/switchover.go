@@ -1,0 +1,273 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/qmp"
+	"bumpless/migrate/stream"
+)
+
+// switchover stops the guest and commits or rolls back. Everything between STOP
+// and COMMIT is bounded by one context whose end is ROLLBACK.
+func (s *source) switchover(ctx context.Context, estimate time.Duration) {
+	t0 := time.Now()
+	deadline := t0.Add(time.Duration(s.cfg.BudgetMs-s.cfg.MarginMs) * time.Millisecond)
+	stopped, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	s.result.EstimateMs = ms(estimate)
+	s.phase(Stopped)
+	if err := s.stopAndSend(stopped, t0); err != nil {
+		s.rollback(t0, err)
+		return
+	}
+	if !time.Now().Before(deadline) {
+		s.rollback(t0, errors.New("READY came after the deadline"))
+		return
+	}
+	if err := s.mark(); err != nil {
+		s.rollback(t0, err)
+		return
+	}
+	s.commit(t0)
+}
+
+// stopAndSend takes the move from STOP to READY.
+func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
+	if err := s.qemu.Execute(ctx, "stop", nil, nil); err != nil {
+		return err
+	}
+	s.result.Parts.StoppedMs = ms(time.Since(t0))
+	s.readOn()
+	s.table.letGo()
+	end, err := s.streamEnd(ctx)
+	if err != nil {
+		return err
+	}
+	s.result.Parts.RAMEndMs, s.result.Parts.TailMs = ms(end.ramEnd.Sub(t0)), ms(end.tailDone.Sub(t0))
+	s.pause(ctx, Draining)
+	s.phase(Draining)
+	if err := s.drain(ctx, end.tail); err != nil {
+		return err
+	}
+	s.result.Parts.DrainedMs = ms(time.Since(t0))
+	ready, err := s.expect(ctx, link.Ready)
+	if err != nil {
+		return err
+	}
+	s.result.Parts.ReadyMs = ms(time.Since(t0))
+	s.result.DigestEqual = bytes.Equal(ready.Body, s.table.digest().bytes())
+	if !s.result.DigestEqual {
+		return errors.New("the digests differ: the destination's memory is not the source's")
+	}
+	s.pause(ctx, AtReady)
+	s.phase(AtReady)
+	return ctx.Err()
+}
+
+func (s *source) streamEnd(ctx context.Context) (ending, error) {
+	select {
+	case e := <-s.ended:
+		return e, e.err
+	case f := <-s.frames:
+		return ending{}, fmt.Errorf("the destination gave up: %s", f.Body)
+	case err := <-s.broken:
+		return ending{}, err
+	case err := <-s.send.failed:
+		return ending{}, err
+	case <-ctx.Done():
+		return ending{}, late("the guest's memory was still being read", ctx)
+	}
+}
+
+func late(what string, ctx context.Context) error {
+	return fmt.Errorf("the deadline passed while %s: %w", what, ctx.Err())
+}
+
+// drain writes all that is pending, a barrier on each connection, the device
+// state and the digest.
+func (s *source) drain(ctx context.Context, tail []byte) error {
+	done := make(chan error, 1)
+	go func() {
+		compressor, err := link.NewCompressor()
+		if err != nil {
+			done <- err
+			return
+		}
+		body, codec := compressor.Compress(tail)
+		if !s.table.drained() {
+			done <- errors.New("the link broke while memory was being sent")
+			return
+		}
+		if err := s.send.barrier(1); err != nil {
+			done <- err
+			return
+		}
+		if err := s.send.control(link.Frame{Type: link.Tail, Codec: codec, Body: body}); err != nil {
+			done <- err
+			return
+		}
+		done <- s.send.control(link.Frame{Type: link.Digest, Body: s.table.digest().bytes()})
+	}()
+	select {
+	case err := <-done:
+		return err
+	case f := <-s.frames:
+		return fmt.Errorf("the destination gave up: %s", f.Body)
+	case err := <-s.broken:
+		return err
+	case err := <-s.send.failed:
+		return err
+	case <-ctx.Done():
+		return late("memory was being sent", ctx)
+	}
+}
+
+// expect waits for one kind of frame.
+func (s *source) expect(ctx context.Context, want link.Type) (link.Frame, error) {
+	select {
+	case f := <-s.frames:
+		if f.Type == link.Abort {
+			return f, fmt.Errorf("the destination gave up: %s", f.Body)
+		}
+		if f.Type != want {
+			return f, fmt.Errorf("the destination sent %s, not %s", f.Type, want)
+		}
+		return f, nil
+	case err := <-s.broken:
+		return link.Frame{}, err
+	case <-ctx.Done():
+		return link.Frame{}, late("waiting for "+want.String(), ctx)
+	}
+}
+
+// mark makes the marker file: from here on the source never runs again by the
+// gateway's doing.
+func (s *source) mark() error {
+	f, err := os.OpenFile(filepath.Join(s.cfg.RunDir, CommittedMarker), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("mark the move as committed: %w", err)
+	}
+	return f.Close()
+}
+
+// commit sends COMMIT and waits for RUNNING. There is no way back.
+func (s *source) commit(t0 time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), runningWait)
+	defer cancel()
+	s.phase(Committed)
+	s.pause(ctx, Committed)
+	_ = s.send.conns[0].conn.SetWriteDeadline(time.Now().Add(runningWait)) // a closed connection fails below
+	if err := s.send.control(link.Frame{Type: link.Commit}); err != nil {
+		s.finish(InDoubt, "COMMIT could not be sent: "+err.Error())
+		return
+	}
+	s.result.Parts.CommitMs = ms(time.Since(t0))
+	if _, err := s.expect(ctx, link.Running); err != nil {
+		s.result.StopMs = ms(time.Since(t0))
+		s.finish(InDoubt, "COMMIT was sent, RUNNING did not come: "+err.Error())
+		return
+	}
+	s.result.Parts.RunningMs = ms(time.Since(t0))
+	s.result.StopMs = s.result.Parts.RunningMs
+	s.phase(Running)
+	s.release()
+	s.finish(Moved, "")
+}
+
+// release lets the source's QEMU finish, by the SHUT of a destination that runs
+// well. What goes wrong here does not matter: the copy is to be killed.
+func (s *source) release() {
+	if err := stream.WriteReturn(s.pipe, stream.ReturnMessage{Type: stream.ReturnShut, Data: make([]byte, 4)}); err != nil {
+		return
+	}
+	timer := time.NewTimer(releaseWait)
+	defer timer.Stop()
+	for {
+		select {
+		case e, open := <-s.qemu.Events:
+			if !open || (e.Name == "MIGRATION" && bytes.Contains(e.Data, []byte(`"completed"`))) {
+				return
+			}
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// rollback continues the guest at the source. The pipe is closed first: QEMU
+// may sit in a write under its big lock, and would not hear a command.
+func (s *source) rollback(t0 time.Time, cause error) {
+	s.phase(Rollback)
+	s.pipe.Close()
+	go s.send.abort()
+	reason := cause.Error()
+	if err := s.resumeGuest(); err != nil {
+		// Nothing here can continue the guest. It is paused, not lost, and its
+		// host's daemon is told.
+		s.result.StopMs = ms(time.Since(t0))
+		s.finish(Failed, reason+"; and the guest could not be continued: "+err.Error())
+		return
+	}
+	s.result.StopMs = ms(time.Since(t0))
+	s.finish(RolledBack, reason)
+}
+
+// resumeGuest cancels the migration and continues the guest, again and again:
+// QEMU refuses `cont` until it has finished failing.
+func (s *source) resumeGuest() error {
+	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
+	defer cancel()
+	q := s.qemu
+	for {
+		err := tryResume(ctx, q)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		var refused *qmp.Error
+		if !errors.As(err, &refused) {
+			// The connection is gone, perhaps because a command ran into the
+			// deadline: make a new one.
+			if fresh, derr := qmp.Dial(ctx, s.cfg.QMP); derr == nil {
+				q.Close()
+				s.qemu, q = fresh, fresh
+			}
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+}
+
+func tryResume(ctx context.Context, q *qmp.Client) error {
+	if err := q.Execute(ctx, "migrate_cancel", nil, nil); err != nil {
+		return err
+	}
+	if err := q.Execute(ctx, "cont", nil, nil); err != nil {
+		return err
+	}
+	var status struct {
+		Status string `json:"status"`
+	}
+	if err := q.Execute(ctx, "query-status", nil, &status); err != nil {
+		return err
+	}
+	if status.Status != "running" {
+		return &qmp.Error{Command: "cont", Desc: "the guest is " + status.Status}
+	}
+	return nil
+}
+
+// pause waits in a phase, for tests.
+func (s *source) pause(ctx context.Context, p Phase) {
+	if s.cfg.PauseAt == p {
+		<-ctx.Done()
+	}
+}

@@ -1,0 +1,320 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/policy"
+	"bumpless/migrate/stream"
+)
+
+// content of one page.
+type content [stream.PageSize]byte
+
+// Where a page stands at the source.
+const (
+	idle   = iota // nothing to send
+	held          // waits, its newest content is kept
+	queued        // waits for a sender
+)
+
+// entry is what the source knows of one page.
+type entry struct {
+	history policy.Page
+	newest  tag      // of the newest content that arrived
+	sent    tag      // of what was sent last
+	data    *content // newest content that was not sent; nil: zero, or none
+	version uint32   // of what was sent last; 0: never sent
+	state   uint8
+}
+
+// table holds all pages of a guest at the source. Contents that wait are
+// overwritten in place, so that only the newest one is ever sent.
+type table struct {
+	mu      sync.Mutex
+	changed sync.Cond // the queue changed, or stopped did
+	policy  policy.Policy
+	traits  policy.Traits
+	hasher  *hasher
+	blocks  []stream.Block
+	first   []int // index of each block's first page
+	entries []entry
+	sum     digest
+
+	queue     []int // first in, first out
+	heldPages int
+	sending   int // batches taken and not yet written
+	pending   int // contents that are kept: held or queued, not zero
+	pass      uint32
+	arrived   int // pages in this pass
+	fresh     int // pages in this pass that were not held
+	free      []*content
+	hurry     bool // the guest is stopped: nothing is held, nothing waits
+	closed    bool
+}
+
+func newTable(p policy.Policy, h *hasher, blocks []stream.Block) *table {
+	t := &table{policy: p, traits: p.Traits(), hasher: h, blocks: blocks, pass: 1}
+	t.changed.L = &t.mu
+	total := 0
+	for _, b := range blocks {
+		t.first = append(t.first, total)
+		total += int(b.Pages())
+	}
+	t.entries = make([]entry, total)
+	return t
+}
+
+// maxQueued bounds what waits for the senders, in pages: 8 MiB. Beyond it the
+// reader waits, and so does the source's QEMU.
+const maxQueued = 2048
+
+// arrive takes a page from the source. It blocks while the queue is full,
+// unless the guest is stopped: then QEMU must be read at full speed.
+func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration) {
+	index := offset / stream.PageSize
+	tagged := t.hasher.page(block, index, data)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.queue) >= maxQueued && !t.hurry && !t.closed {
+		t.changed.Wait()
+	}
+	at := t.first[block] + int(index)
+	e := &t.entries[at]
+	t.arrived++
+	t.sum.replace(e.newest, tagged)
+	e.newest = tagged
+	e.history = e.history.Touch(t.pass, now)
+	if t.traits.DropUnchanged && e.version != 0 && tagged == e.sent {
+		t.forget(at)
+		return
+	}
+	t.keep(e, data)
+	if e.state == queued {
+		return
+	}
+	if !t.hurry && t.policy.Hold(e.history, t.pass) {
+		if e.state != held {
+			e.state = held
+			t.heldPages++
+		}
+		return
+	}
+	if e.state != held {
+		t.fresh++
+	}
+	t.enqueue(at)
+}
+
+// keep stores the newest content in place.
+func (t *table) keep(e *entry, data []byte) {
+	if data == nil {
+		t.release(e)
+		return
+	}
+	if e.data == nil {
+		t.pending++
+		if n := len(t.free); n > 0 {
+			e.data, t.free = t.free[n-1], t.free[:n-1]
+		} else {
+			e.data = new(content)
+		}
+	}
+	copy(e.data[:], data)
+}
+
+func (t *table) release(e *entry) {
+	if e.data != nil {
+		t.free = append(t.free, e.data)
+		e.data = nil
+		t.pending--
+	}
+}
+
+// forget drops what waits for a page: the destination has it already. A queued
+// page stays in the queue, as one with nothing to send.
+func (t *table) forget(at int) {
+	e := &t.entries[at]
+	t.release(e)
+	if e.state == held {
+		t.heldPages--
+	}
+	e.state = idle
+}
+
+func (t *table) enqueue(at int) {
+	e := &t.entries[at]
+	if e.state == held {
+		t.heldPages--
+	}
+	e.state = queued
+	t.queue = append(t.queue, at)
+	t.changed.Broadcast()
+}
+
+// passEnd closes a pass: it lets go what has been quiet, and says what the
+// pass brought.
+func (t *table) passEnd() (arrived, fresh int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	arrived, fresh = t.arrived, t.fresh
+	t.pass++
+	t.arrived, t.fresh = 0, 0
+	if t.heldPages > 0 {
+		for at := range t.entries {
+			if e := &t.entries[at]; e.state == held && t.policy.Release(e.history, t.pass) {
+				t.enqueue(at)
+			}
+		}
+	}
+	return arrived, fresh
+}
+
+// letGo queues everything that is held: the guest is stopped. What was dirtied
+// longest ago goes first, since it is the least likely to come once more.
+func (t *table) letGo() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hurry = true
+	last := t.pass
+	for _, recent := range []bool{false, true} {
+		for at := range t.entries {
+			if e := &t.entries[at]; e.state == held && (e.history.LastPass+1 >= last) == recent {
+				t.enqueue(at)
+			}
+		}
+	}
+	t.changed.Broadcast()
+}
+
+// take waits for work and fills a batch: up to link.MaxBatchPages contents. ok
+// is false when the table was closed. Every batch taken must be put back.
+func (t *table) take(batch *batch) (ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		for len(t.queue) == 0 && !t.closed {
+			t.changed.Wait()
+		}
+		if t.closed {
+			return false
+		}
+		t.fill(batch)
+		if len(batch.pages) > 0 {
+			t.sending++
+			return true
+		}
+		t.changed.Broadcast() // an empty queue may be what somebody waits for
+	}
+}
+
+func (t *table) fill(batch *batch) {
+	batch.pages, batch.contents = batch.pages[:0], batch.contents[:0]
+	used := 0
+	for used < len(t.queue) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
+		at := t.queue[used]
+		used++
+		e := &t.entries[at]
+		if e.state != queued {
+			continue // dropped while it waited
+		}
+		e.state = idle
+		e.version++
+		e.sent = e.newest
+		block := t.blockOf(at)
+		p := link.Page{Block: uint8(block), Index: uint32(at - t.first[block]), Version: e.version}
+		if e.data != nil {
+			p.Data = e.data[:]
+			batch.contents = append(batch.contents, e.data)
+			e.data = nil
+			t.pending--
+		}
+		batch.pages = append(batch.pages, p)
+	}
+	t.queue = t.queue[used:]
+	t.changed.Broadcast()
+}
+
+func (t *table) blockOf(at int) int {
+	block := 0
+	for block+1 < len(t.first) && t.first[block+1] <= at {
+		block++
+	}
+	return block
+}
+
+// put gives a written batch's contents back.
+func (t *table) put(batch *batch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free = append(t.free, batch.contents...)
+	t.sending--
+	t.changed.Broadcast()
+}
+
+// drained waits until nothing is queued or being written; false when closed.
+func (t *table) drained() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for (len(t.queue) > 0 || t.sending > 0) && !t.closed {
+		t.changed.Wait()
+	}
+	return !t.closed
+}
+
+// close wakes everybody who waits.
+func (t *table) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.changed.Broadcast()
+}
+
+// load is a snapshot for estimates.
+type load struct {
+	heldBytes, queuedBytes int64
+	sending                int
+	regions                int
+	pass                   uint32
+}
+
+// regionGap: pending pages with fewer pages than this between them are one
+// region.
+const regionGap = 16
+
+func (t *table) load() load {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := load{heldBytes: int64(t.heldPages) * stream.PageSize, queuedBytes: int64(len(t.queue)) * stream.PageSize, sending: t.sending, pass: t.pass}
+	last := -regionGap - 1
+	for at := range t.entries {
+		if t.entries[at].state == idle {
+			continue
+		}
+		if at-last > regionGap {
+			l.regions++
+		}
+		last = at
+	}
+	return l
+}
+
+// queued pages that wait for a sender.
+func (t *table) queued() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.queue)
+}
+
+func (t *table) digest() digest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sum
+}
+
+// batch of pages on their way to the link.
+type batch struct {
+	pages    []link.Page
+	contents []*content
+}

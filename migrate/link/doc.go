@@ -1,0 +1,158 @@
+// Package link carries a move between two gateways: versioned frames over
+// parallel mutual-TLS connections.
+//
+// Every frame is an 8-byte header and a body:
+//
+//	u8 type | u8 codec | u16 count | u32 length of the body     (big-endian)
+//
+// Connection 0 also carries the control frames, in order. Pages go over any
+// connection; each bears a version, and at the receiver the newest version of
+// a page wins, whichever way it came. A Barrier is sent over every connection:
+// once the receiver has seen it on all, everything sent before has arrived.
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Version of the protocol, apart from the release. A peer with another one is
+// refused in Hello.
+const Version = 1
+
+// Type of a frame.
+type Type uint8
+
+// Frames. S->D from the source, D->S from the destination.
+const (
+	Hello    Type = iota + 1 // both: JSON, first on each connection
+	Config                   // S->D: header and machine of the stream
+	Command                  // S->D: a command of the stream
+	RAMStart                 // S->D: the blocks
+	Pages                    // S->D: a batch of pages
+	Barrier                  // S->D: u32 round
+	Tail                     // S->D: device state
+	Digest                   // S->D: 16 bytes; the source has stopped and sent everything
+	Ready                    // D->S: 16 bytes, the destination's digest
+	Commit                   // S->D: run it
+	Running                  // D->S: it runs
+	Abort                    // both: text, why
+	Ping                     // S->D: u64, echoed
+	Pong                     // D->S
+)
+
+var names = [...]string{"", "HELLO", "CONFIG", "COMMAND", "RAM-START", "PAGES", "BARRIER", "TAIL", "DIGEST", "READY", "COMMIT", "RUNNING", "ABORT", "PING", "PONG"}
+
+func (t Type) String() string {
+	if int(t) < len(names) && t > 0 {
+		return names[t]
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
+
+const headerSize = 8
+
+// Bounds of a body, in bytes.
+const (
+	maxControl = 64 << 10
+	maxBatch   = 256 << 10 // of pages, compressed or not
+	maxTail    = 64 << 20
+)
+
+func bound(t Type) int {
+	switch t {
+	case Pages:
+		return maxBatch
+	case Tail:
+		return maxTail
+	}
+	return maxControl
+}
+
+// Frame is one frame. Body is valid until the next Read on its connection.
+type Frame struct {
+	Type  Type
+	Codec Codec
+	Count uint16 // pages of a batch
+	Body  []byte
+}
+
+// ErrTooLong: a frame claims more than its type may have.
+var ErrTooLong = errors.New("the frame is too long")
+
+// Write writes one frame in a single call to w.
+func Write(w io.Writer, f Frame) error {
+	if len(f.Body) > bound(f.Type) {
+		return fmt.Errorf("write %s frame of %d bytes: %w", f.Type, len(f.Body), ErrTooLong)
+	}
+	b := make([]byte, headerSize, headerSize+len(f.Body))
+	putHeader(b, f)
+	if _, err := w.Write(append(b, f.Body...)); err != nil {
+		return fmt.Errorf("write %s frame: %w", f.Type, err)
+	}
+	return nil
+}
+
+func putHeader(b []byte, f Frame) {
+	b[0], b[1] = byte(f.Type), byte(f.Codec)
+	binary.BigEndian.PutUint16(b[2:], f.Count)
+	binary.BigEndian.PutUint32(b[4:], uint32(len(f.Body)))
+}
+
+// Reader reads frames from one connection.
+type Reader struct {
+	in     io.Reader
+	buffer []byte
+}
+
+// NewReader reads from in, which should be buffered.
+func NewReader(in io.Reader) *Reader { return &Reader{in: in} }
+
+// Read returns the next frame. Memory grows with what has arrived, not with
+// what a header claims.
+func (r *Reader) Read() (Frame, error) {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(r.in, head[:]); err != nil {
+		if err == io.EOF {
+			return Frame{}, err
+		}
+		return Frame{}, fmt.Errorf("read frame header: %w", err)
+	}
+	f := Frame{Type: Type(head[0]), Codec: Codec(head[1]), Count: binary.BigEndian.Uint16(head[2:])}
+	n := int(binary.BigEndian.Uint32(head[4:]))
+	if f.Type == 0 || int(f.Type) >= len(names) {
+		return Frame{}, fmt.Errorf("read frame: unknown %s", f.Type)
+	}
+	if n > bound(f.Type) {
+		return Frame{}, fmt.Errorf("read %s frame of %d bytes, at most %d are allowed: %w", f.Type, n, bound(f.Type), ErrTooLong)
+	}
+	body, err := r.body(n)
+	if err != nil {
+		return Frame{}, fmt.Errorf("read %s frame: %w", f.Type, err)
+	}
+	f.Body = body
+	return f, nil
+}
+
+func (r *Reader) body(n int) ([]byte, error) {
+	const step = 1 << 20
+	for have := 0; have < n; {
+		want := min(n, have+step)
+		if cap(r.buffer) < want {
+			grown := make([]byte, want)
+			copy(grown, r.buffer[:have])
+			r.buffer = grown
+		}
+		r.buffer = r.buffer[:cap(r.buffer)]
+		if _, err := io.ReadFull(r.in, r.buffer[have:want]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		have = want
+	}
+	return r.buffer[:n], nil
+}

@@ -1,0 +1,152 @@
+// Package policy decides, during a move, which pages cross the link and when
+// the guest is stopped. It is pure: pages, rates and times come in as values.
+//
+// For each page that the source sends (again), Hold says whether it waits; a
+// held page's newest content overwrites the older one in place. At the start of
+// each pass Release lets go what has been quiet. After each pass Decide weighs
+// the pause that a switchover would cost now, from the pages that are actually
+// held, against the guest's budget:
+//
+//	Wait    the estimate is still falling, or pages have not been sent once
+//	Switch  the estimate is within the budget: stop the guest
+//	Refuse  it will not come within the budget; Reason says what would help
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Page is the history of one guest page during a move.
+type Page struct {
+	LastPass uint32        // in which it was last dirtied; passes count from 1
+	Streak   uint16        // consecutive passes in which it was dirtied, up to LastPass
+	Dirtied  uint16        // times it was dirtied, saturating
+	LastAt   time.Duration // when it last arrived
+}
+
+// Touch notes that the page arrived (again) in pass at now.
+func (p Page) Touch(pass uint32, now time.Duration) Page {
+	switch {
+	case p.LastPass == pass && p.Dirtied > 0:
+		// twice in one pass: nothing new about passes
+	case p.LastPass+1 == pass && p.Dirtied > 0:
+		p.Streak = saturate(p.Streak)
+	default:
+		p.Streak = 1
+	}
+	p.Dirtied = saturate(p.Dirtied)
+	p.LastPass, p.LastAt = pass, now
+	return p
+}
+
+func saturate(n uint16) uint16 {
+	if n == 1<<16-1 {
+		return n
+	}
+	return n + 1
+}
+
+// Traits are what the mechanism does for a policy.
+type Traits struct {
+	Compress      bool // pages and device state are compressed in batches
+	DropUnchanged bool // a page whose content equals what was last sent is not sent
+}
+
+// Situation is what Decide weighs, after a pass.
+type Situation struct {
+	Now         time.Duration // since the move began
+	Pass        uint32        // that just ended
+	AllSentOnce bool          // every page has been sent, or is zero
+
+	PendingBytes  int64 // content of held and queued pages, uncompressed
+	FreshBytes    int64 // pages that the last pass brought and that were not held
+	InFlightBytes int64 // written to sockets, not yet acknowledged
+	Ratio         float64
+	LinkBytesPerS float64
+	Fixed         time.Duration // cost of a switchover without pages
+	Regions       int           // contiguous runs of pending pages
+
+	Budget, Margin time.Duration
+}
+
+// Estimate is the pause that a switchover would cost now: what is pending, what
+// a last look will bring, what is in flight, and the fixed cost.
+func (s Situation) Estimate() time.Duration {
+	if s.LinkBytesPerS <= 0 {
+		return time.Hour // nothing was measured: as good as never
+	}
+	bytes := float64(s.PendingBytes+s.FreshBytes)*s.Ratio + float64(s.InFlightBytes)
+	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second))
+}
+
+// Limit is the longest estimate that may be tried.
+func (s Situation) Limit() time.Duration { return s.Budget - s.Margin }
+
+// Verdict of Decide.
+type Verdict int
+
+// Verdicts.
+const (
+	Wait Verdict = iota
+	Switch
+	Refuse
+)
+
+// Decision after a pass.
+type Decision struct {
+	Verdict  Verdict
+	Estimate time.Duration
+	Reason   string // of a refusal: what would help
+}
+
+// Policy is one algorithm. A value serves one move and is not safe for
+// concurrent use.
+type Policy interface {
+	Name() string
+	Traits() Traits
+	// Hold says whether a page that arrived in pass waits.
+	Hold(p Page, pass uint32) bool
+	// Release says, at the start of pass, whether a held page is sent now.
+	Release(p Page, pass uint32) bool
+	Decide(s Situation) Decision
+}
+
+var makers = map[string]func() Policy{
+	"precopy":  func() Policy { return &precopy{} },
+	"delayed":  func() Policy { return &delayed{} },
+	"bumpless": func() Policy { return &bumpless{} },
+}
+
+// New returns a policy by its name.
+func New(name string) (Policy, error) {
+	make, ok := makers[name]
+	if !ok {
+		return nil, fmt.Errorf("no policy %q: there are %v", name, Names())
+	}
+	return make(), nil
+}
+
+// Names of all policies, sorted.
+func Names() []string {
+	var names []string
+	for n := range makers {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// refusal says what would bring the estimate within the budget.
+func refusal(s Situation, estimate time.Duration) string {
+	moving := estimate - s.Fixed
+	room := s.Limit() - s.Fixed
+	need := fmt.Sprintf("a budget of %d ms", (estimate+s.Margin+time.Millisecond-1)/time.Millisecond)
+	if room > 0 {
+		need = fmt.Sprintf("%.1fx the link, or %s", float64(moving)/float64(room), need)
+	}
+	return fmt.Sprintf("estimate %d ms, budget %d ms less %d ms margin: needs %s; hot set %.1f MB in %d regions",
+		estimate.Milliseconds(), s.Budget.Milliseconds(), s.Margin.Milliseconds(), need,
+		float64(s.PendingBytes+s.FreshBytes)/1e6, s.Regions)
+}

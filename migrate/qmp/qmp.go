@@ -1,0 +1,188 @@
+// Package qmp is a client of QEMU's Machine Protocol (docs/interop/qmp-spec.rst)
+// over a unix socket, with the passing of file descriptors that `getfd` needs.
+package qmp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxMessage bounds one message from QEMU.
+const maxMessage = 4 << 20
+
+// eventBacklog bounds events nobody reads; then the oldest are dropped.
+const eventBacklog = 1024
+
+// Error is QEMU's answer that it will not do something.
+type Error struct {
+	Command string
+	Class   string `json:"class"`
+	Desc    string `json:"desc"`
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("QMP %s: %s", e.Command, e.Desc) }
+
+// ErrClosed: the connection to QEMU is gone.
+var ErrClosed = errors.New("the monitor connection is closed")
+
+// Event is an asynchronous message.
+type Event struct {
+	Name string          `json:"event"`
+	Data json.RawMessage `json:"data"`
+	At   time.Time       `json:"-"` // when it was read here
+}
+
+// Client is one connection. It is safe for concurrent use; commands are
+// carried out one after the other.
+type Client struct {
+	conn *net.UnixConn
+	// Events carries QEMU's events in order. It is closed with the connection.
+	Events chan Event
+
+	command sync.Mutex // one command at a time
+	replies chan reply
+	done    chan struct{}
+	err     error // why the connection ended, once done is closed
+}
+
+type reply struct {
+	Return json.RawMessage `json:"return"`
+	Error  *Error          `json:"error"`
+	Event
+	Greeting json.RawMessage `json:"QMP"`
+}
+
+// Dial connects and negotiates the capabilities.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("connect to QEMU's monitor: %w", err)
+	}
+	c := &Client{conn: raw.(*net.UnixConn), Events: make(chan Event, eventBacklog), replies: make(chan reply, 1), done: make(chan struct{})}
+	go c.read()
+	select {
+	case r := <-c.replies:
+		if r.Greeting == nil {
+			c.Close()
+			return nil, fmt.Errorf("connect to QEMU's monitor %s: no QMP greeting", path)
+		}
+	case <-c.done:
+		return nil, fmt.Errorf("connect to QEMU's monitor %s: %w", path, c.err)
+	case <-ctx.Done():
+		c.Close()
+		return nil, fmt.Errorf("connect to QEMU's monitor %s (does another client hold it?): %w", path, ctx.Err())
+	}
+	if err := c.Execute(ctx, "qmp_capabilities", nil, nil); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Client) read() {
+	defer close(c.Events)
+	defer close(c.done)
+	lines := bufio.NewScanner(c.conn)
+	lines.Buffer(make([]byte, 0, 64<<10), maxMessage)
+	for lines.Scan() {
+		var r reply
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			c.err = fmt.Errorf("QMP: a message that is not JSON: %w", err)
+			c.conn.Close()
+			return
+		}
+		if r.Name == "" {
+			select {
+			case c.replies <- r:
+			default: // nobody asked: a late answer to an abandoned command
+			}
+			continue
+		}
+		r.At = time.Now()
+		c.keep(r.Event)
+	}
+	if c.err = lines.Err(); c.err == nil {
+		c.err = ErrClosed
+	}
+}
+
+func (c *Client) keep(e Event) {
+	for {
+		select {
+		case c.Events <- e:
+			return
+		default:
+		}
+		select {
+		case <-c.Events:
+		default:
+		}
+	}
+}
+
+// Execute runs a command; a non-nil result gets its return value. A command
+// that ctx ends closes the connection: its answer could not be told from the
+// next one's.
+func (c *Client) Execute(ctx context.Context, command string, arguments, result any) error {
+	return c.execute(ctx, command, arguments, result, -1)
+}
+
+// SendFD gives QEMU the file descriptor under the name.
+func (c *Client) SendFD(ctx context.Context, name string, fd int) error {
+	return c.execute(ctx, "getfd", map[string]string{"fdname": name}, nil, fd)
+}
+
+func (c *Client) execute(ctx context.Context, command string, arguments, result any, fd int) error {
+	request := map[string]any{"execute": command}
+	if arguments != nil {
+		request["arguments"] = arguments
+	}
+	b, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("QMP %s: %w", command, err)
+	}
+	c.command.Lock()
+	defer c.command.Unlock()
+	var rights []byte
+	if fd >= 0 {
+		rights = unix.UnixRights(fd)
+	}
+	if _, _, err := c.conn.WriteMsgUnix(append(b, '\n'), rights, nil); err != nil {
+		return fmt.Errorf("QMP %s: %w", command, err)
+	}
+	select {
+	case r := <-c.replies:
+		return r.into(command, result)
+	case <-c.done:
+		return fmt.Errorf("QMP %s: %w", command, c.err)
+	case <-ctx.Done():
+		c.Close()
+		return fmt.Errorf("QMP %s: no answer: %w", command, ctx.Err())
+	}
+}
+
+func (r reply) into(command string, result any) error {
+	if r.Error != nil {
+		r.Error.Command = command
+		return r.Error
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(r.Return, result); err != nil {
+		return fmt.Errorf("QMP %s: unexpected answer: %w", command, err)
+	}
+	return nil
+}
+
+// Close ends the connection. The guest is not touched.
+func (c *Client) Close() error { return c.conn.Close() }

@@ -1,0 +1,83 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Abilities of a host, for admission of a move: what differs is refused before
+// anything is sent.
+type Abilities struct {
+	QEMUVersion string   `json:"qemu_version"`
+	Machines    []string `json:"machines"`
+	// FreeMiB of the host's memory, as the kernel estimates it.
+	FreeMiB int `json:"free_mib"`
+}
+
+var versionLine = regexp.MustCompile(`QEMU emulator version (\d+\.\d+\.\d+)`)
+
+// oldest major version that does not corrupt busy guests under TCG.
+const oldestMajor = 10
+
+// Probe asks the QEMU binary and the kernel.
+func (r *Runner) Probe(ctx context.Context) (Abilities, error) {
+	out, err := exec.CommandContext(ctx, r.Binary, "--version").Output()
+	if err != nil {
+		return Abilities{}, fmt.Errorf("ask QEMU (%s) for its version: %w", r.Binary, err)
+	}
+	m := versionLine.FindSubmatch(out)
+	if m == nil {
+		return Abilities{}, fmt.Errorf("ask QEMU (%s) for its version: no version in %.80q", r.Binary, out)
+	}
+	a := Abilities{QEMUVersion: string(m[1])}
+	if major, _ := strconv.Atoi(strings.SplitN(a.QEMUVersion, ".", 2)[0]); major < oldestMajor {
+		return a, fmt.Errorf("QEMU %s is too old: it corrupts busy guests when they move; install QEMU %d", a.QEMUVersion, oldestMajor)
+	}
+	if out, err = exec.CommandContext(ctx, r.Binary, "-M", "help").Output(); err != nil {
+		return a, fmt.Errorf("ask QEMU (%s) for its machine types: %w", r.Binary, err)
+	}
+	for _, line := range strings.Split(string(out), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && !strings.HasSuffix(line, ":") {
+			a.Machines = append(a.Machines, f[0])
+		}
+	}
+	a.FreeMiB, err = freeMiB()
+	return a, err
+}
+
+func freeMiB() (int, error) {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, fmt.Errorf("read the free memory: %w", err)
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			kib, err := strconv.Atoi(strings.Fields(rest + " x")[0])
+			return kib >> 10, err
+		}
+	}
+	return 0, fmt.Errorf("read the free memory: /proc/meminfo has no MemAvailable")
+}
+
+// overheadMiB that QEMU needs beside the guest's RAM.
+const overheadMiB = 64
+
+// Admit says why a guest from a host with QEMU sourceVersion cannot come here,
+// or nil.
+func (a Abilities) Admit(s Spec, sourceVersion string) error {
+	switch {
+	case sourceVersion != "" && sourceVersion != a.QEMUVersion:
+		return fmt.Errorf("guest %s comes from QEMU %s, here is %s: update the older host first", s.Name, sourceVersion, a.QEMUVersion)
+	case !slices.Contains(a.Machines, s.Machine):
+		return fmt.Errorf("QEMU %s here has no machine type %s, which guest %s needs", a.QEMUVersion, s.Machine, s.Name)
+	case a.FreeMiB < s.MemoryMiB+overheadMiB:
+		return fmt.Errorf("guest %s needs %d MiB, %d MiB are free here: stop or move another guest", s.Name, s.MemoryMiB+overheadMiB, a.FreeMiB)
+	}
+	return nil
+}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -256,18 +255,11 @@ func (m *move) blackout() time.Duration {
 	m.t.Helper()
 	seen := m.observer.Between(m.settings.GocbRef, m.began, time.Now())
 	gap, at := seen.LargestGap()
-	m.t.Logf("largest gap %v, %v after the move began", gap, at.Sub(m.began))
+	for i := 1; i < len(seen); i++ {
+		if seen[i-1].At.Equal(at) {
+			m.t.Logf("largest gap %v, %v after the move began; before and after: %+v", gap, at.Sub(m.began), seen[i-1:i+1])
+		}
+	}
 	return gap - m.settings.GoosePeriod
 }
 
-func (m *move) committed() bool {
-	_, err := os.Stat(filepath.Join(m.runDir, gateway.CommittedMarker))
-	return err == nil
-}
-
-func contains(t *testing.T, what, text, want string) {
-	t.Helper()
-	if !strings.Contains(text, want) {
-		t.Errorf("%s: %q; want it to say %q", what, text, want)
-	}
-}

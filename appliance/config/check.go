@@ -1,0 +1,144 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+)
+
+// Bounds of what a site may have.
+const (
+	maxHosts  = 16
+	maxGuests = 64
+)
+
+var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+const nameRule = "want 1 to 32 of a-z, 0-9 and -, not at an end"
+
+func (c *checker) site(s Site) {
+	c.must(s.Version == Version, "$.version", "%d, this release understands %d", s.Version, Version)
+	c.must(s.Site != "" && len(s.Site) <= 64, "$.site", "want a name of 1 to 64 bytes")
+	c.must(len(s.RunDir) <= 40, "$.run_dir", "%d bytes long, at most 40: sockets lie below it", len(s.RunDir))
+	c.timing(s.Timing)
+	c.must(slices.Contains([]string{"kvm", "tcg"}, s.QEMU.Accel), "$.qemu.accel", "%q, want kvm or tcg", s.QEMU.Accel)
+	c.must(slices.Contains(policies, s.Move.Policy), "$.move.policy", "%q, want one of %v", s.Move.Policy, policies)
+	c.between("$.move.margin_ms", s.Move.MarginMs, 1, 10_000)
+	c.between("$.move.connections", s.Move.Connections, 1, 16)
+	c.between("$.move.timeout_s", s.Move.TimeoutS, 1, 86_400)
+	c.between("$.move.before_stop_ms", s.Move.BeforeStopMs, 1, 60_000)
+	c.must(len(s.Hosts) >= 1 && len(s.Hosts) <= maxHosts, "$.hosts", "%d hosts, want 1 to %d", len(s.Hosts), maxHosts)
+	c.must(len(s.Hosts)%2 == 1, "$.hosts", "%d hosts: an even number of votes survives no more failures than one less; add a witness", len(s.Hosts))
+	c.must(len(s.Guests) <= maxGuests, "$.guests", "%d guests, at most %d", len(s.Guests), maxGuests)
+	seen := map[string]string{}
+	for i, h := range s.Hosts {
+		c.host(fmt.Sprintf("$.hosts[%d]", i), h, seen)
+	}
+	for i, g := range s.Guests {
+		c.guest(fmt.Sprintf("$.guests[%d]", i), g, s, seen)
+	}
+	c.groups(s)
+}
+
+// policies are the ones that migrate/policy has; a test keeps them equal.
+var policies = []string{"bumpless", "delayed", "precopy"}
+
+func (c *checker) between(field string, n, low, high int) {
+	c.must(n >= low && n <= high, field, "%d, want %d to %d", n, low, high)
+}
+
+func (c *checker) timing(t Timing) {
+	c.between("$.timing.lease_ms", t.LeaseMs, 100, 600_000)
+	c.between("$.timing.leader_lease_ms", t.LeaderLeaseMs, 0, 600_000)
+	c.between("$.timing.clock_drift_ppm", t.ClockDriftPPM, 0, 100_000)
+	c.between("$.timing.watchdog_timeout_ms", t.WatchdogTimeoutMs, 100, 600_000)
+	c.between("$.timing.reset_time_ms", t.ResetTimeMs, 0, 600_000)
+	c.between("$.timing.pet_interval_ms", t.PetIntervalMs, 10, 60_000)
+	c.between("$.timing.election_ms", t.ElectionMs, 100, 60_000)
+	c.must(t.LeaseMs >= 4*t.PetIntervalMs, "$.timing.lease_ms", "%d must be at least four petting intervals of %d", t.LeaseMs, t.PetIntervalMs)
+	c.must(t.WatchdogTimeoutMs >= 2*t.PetIntervalMs, "$.timing.watchdog_timeout_ms", "%d must be at least two petting intervals of %d, or a late tick resets the host", t.WatchdogTimeoutMs, t.PetIntervalMs)
+}
+
+func (c *checker) unique(field, kind, value string, seen map[string]string) {
+	if value == "" {
+		return
+	}
+	key := kind + " " + value
+	before, twice := seen[key]
+	c.must(!twice, field, "%s is used by %s already", key, before)
+	seen[key] = field
+}
+
+func (c *checker) host(at string, h Host, seen map[string]string) {
+	c.must(name.MatchString(h.Name), at+".name", "%q: %s", h.Name, nameRule)
+	c.unique(at+".name", "host", h.Name, seen)
+	c.must(h.Role == Server || h.Role == Witness, at+".role", "%q, want %s or %s", h.Role, Server, Witness)
+	c.address(at+".lan_a", h.LanA, seen)
+	if h.LanB != "" {
+		c.address(at+".lan_b", h.LanB, seen)
+	}
+	c.between(at+".raft_port", h.RaftPort, 1, 65535)
+	c.between(at+".api_port", h.APIPort, 1, 65535)
+	c.must(h.RaftPort != h.APIPort, at+".api_port", "%d is the raft_port too", h.APIPort)
+	kinds := []string{WatchdogDevice, WatchdogPowerStrip}
+	if h.Role == Witness {
+		kinds = []string{"", WatchdogNone, WatchdogDevice, WatchdogPowerStrip}
+	}
+	c.must(slices.Contains(kinds, h.Watchdog.Kind), at+".watchdog.kind", "%q, want %s or %s: a server without a watchdog could run a guest twice", h.Watchdog.Kind, WatchdogDevice, WatchdogPowerStrip)
+	c.must(slices.Contains([]int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600}, h.Console.Baud), at+".console.baud", "%d is not a usual rate", h.Console.Baud)
+	c.must(slices.Contains(roles, h.Console.Role), at+".console.role", "%q, want one of %v", h.Console.Role, roles)
+	if h.Role == Server {
+		c.between(at+".memory_for_guests_mib", h.MemoryForGuestsMiB, 1, 16<<20)
+		c.must(h.BusBridge != "" && len(h.BusBridge) < 16, at+".bus_bridge", "%q: a server needs the name of its station bus bridge, of at most 15 bytes", h.BusBridge)
+	}
+	for i, cpu := range h.GuestCPUs {
+		c.between(fmt.Sprintf("%s.guest_cpus[%d]", at, i), cpu, 0, 1023)
+	}
+}
+
+var roles = []string{"VIEWER", "OPERATOR", "ENGINEER", "INSTALLER", "SECADM", "SECAUD", "RBACMNT"}
+
+func (c *checker) address(field, value string, seen map[string]string) {
+	_, err := netip.ParseAddr(value)
+	c.must(err == nil, field, "%q is not an IP address", value)
+	c.unique(field, "address", value, seen)
+}
+
+func (c *checker) guest(at string, g Guest, s Site, seen map[string]string) {
+	c.must(name.MatchString(g.Name), at+".name", "%q: %s", g.Name, nameRule)
+	c.unique(at+".name", "guest", g.Name, seen)
+	c.between(at+".memory_mib", g.MemoryMiB, 16, 16<<20)
+	c.between(at+".vcpus", g.VCPUs, 1, 256)
+	hw, err := net.ParseMAC(g.MAC)
+	c.must(err == nil && len(hw) == 6 && hw[0]&1 == 0, at+".mac", "%q is not the address of one station, such as 52:54:00:12:34:56", g.MAC)
+	c.unique(at+".mac", "mac", hw.String(), seen)
+	c.must(g.BudgetMs > s.Move.MarginMs && g.BudgetMs <= 600_000, at+".budget_ms", "%d, want more than move.margin_ms (%d) and at most 600000", g.BudgetMs, s.Move.MarginMs)
+	c.must(g.Kernel != "", at+".kernel", "missing: the path of the guest's kernel")
+	c.must(g.Kernel == "" || g.Initrd != "", at+".initrd", "missing: the path of the guest's initial RAM disk")
+	if g.PreferredHost != "" {
+		h, ok := s.Host(g.PreferredHost)
+		c.must(ok && h.Role == Server, at+".preferred_host", "%q is not a server of this site", g.PreferredHost)
+	}
+	c.must(len(g.Cmdline) <= 2048, at+".cmdline", "%d bytes, the kernel takes 2048", len(g.Cmdline))
+}
+
+// groups: the guests of a group never share a host, so there must be enough.
+func (c *checker) groups(s Site) {
+	servers := 0
+	for _, h := range s.Hosts {
+		if h.Role == Server {
+			servers++
+		}
+	}
+	members := map[string]int{}
+	for i, g := range s.Guests {
+		if g.RedundancyGroup == "" {
+			continue
+		}
+		members[g.RedundancyGroup]++
+		c.must(members[g.RedundancyGroup] <= servers, fmt.Sprintf("$.guests[%d].redundancy_group", i),
+			"group %q has more guests than there are servers (%d): they could never run apart", g.RedundancyGroup, servers)
+	}
+}

@@ -1,0 +1,263 @@
+// Package config reads the site file: one YAML document, the same on every
+// host, that says what the substation consists of and what its times are.
+//
+// It is decoded strictly. A field that is not known, has the wrong type or is
+// out of range is an error with its line and column; a daemon does not start on
+// a file that it only half understands.
+package config
+
+import (
+	"time"
+)
+
+// Version of the site file's format.
+const Version = 1
+
+// Site is the whole file. Every field says its effect, its unit, its default
+// and why that default.
+type Site struct {
+	// Version of the format, 1. Required, so that a file is never read by the
+	// rules of another release.
+	Version int `yaml:"version"`
+	// Site is the substation's name, shown everywhere. Required.
+	Site string `yaml:"site"`
+	// StateDir holds what must survive a reboot: the replicated log.
+	// Default /var/lib/bumpless.
+	StateDir string `yaml:"state_dir"`
+	// RunDir holds what must not survive one: sockets, marks of moves. It must
+	// be on a tmpfs. Default /run/bumpless. At most 40 bytes long: sockets lie
+	// below it, and a socket's path has 108.
+	RunDir string `yaml:"run_dir"`
+	// PKIDir holds ca.crt, NAME.crt and NAME.key of this host (see `bumpless
+	// pki`). Default /etc/bumpless/pki.
+	PKIDir string `yaml:"pki_dir"`
+
+	Timing Timing  `yaml:"timing"`
+	QEMU   QEMU    `yaml:"qemu"`
+	Move   Move    `yaml:"move"`
+	Hosts  []Host  `yaml:"hosts"`
+	Guests []Guest `yaml:"guests"`
+}
+
+// Timing are the times that "never two running copies" rests on. They must be
+// equal on all hosts. The waiting period before a silent host's guests are
+// started elsewhere is
+//
+//	lease + leader lease + watchdog timeout + reset time + drift
+//
+// It is computed, checked and printed at start-up.
+type Timing struct {
+	// LeaseMs: how long a host may run guests after it asked. Shorter: quicker
+	// takeover; longer: a longer loss of the leader is ridden out. Default 3000.
+	LeaseMs int `yaml:"lease_ms"`
+	// LeaderLeaseMs: reserve for a leader that does not know yet that it lost
+	// its quorum. Default 1000.
+	LeaderLeaseMs int `yaml:"leader_lease_ms"`
+	// ClockDriftPPM: how far two hosts' clocks run apart at most, in parts per
+	// million. Default 500, five times a bad quartz.
+	ClockDriftPPM int `yaml:"clock_drift_ppm"`
+	// WatchdogTimeoutMs from the last pet to the reset. Default 4000: hardware
+	// watchdogs count whole seconds, and two late pets must not reset a host.
+	WatchdogTimeoutMs int `yaml:"watchdog_timeout_ms"`
+	// ResetTimeMs from the watchdog's expiry until the CPUs have stopped.
+	// Default 2000; measure it on your hardware.
+	ResetTimeMs int `yaml:"reset_time_ms"`
+	// PetIntervalMs is the longest time between two pets. Default 500.
+	PetIntervalMs int `yaml:"pet_interval_ms"`
+	// ElectionMs without word from the leader before another is elected.
+	// Default 1000.
+	ElectionMs int `yaml:"election_ms"`
+}
+
+// QEMU that runs the guests.
+type QEMU struct {
+	// Binary; looked up in PATH. Version 10 at least. Default
+	// qemu-system-x86_64.
+	Binary string `yaml:"binary"`
+	// Accel is kvm (default) or tcg, emulation, for trials without hardware.
+	Accel string `yaml:"accel"`
+}
+
+// Move says how guests move.
+type Move struct {
+	// Policy by name; default bumpless. See `bumpless help policies`.
+	Policy string `yaml:"policy"`
+	// MarginMs of every budget is kept for a roll-back's resume. Default 30:
+	// the longest resume that was seen took 18 ms.
+	MarginMs int `yaml:"margin_ms"`
+	// Connections between the gateways, over both LANs in turn. Default 2.
+	Connections int `yaml:"connections"`
+	// TimeoutS of a whole move. Default 600.
+	TimeoutS int `yaml:"timeout_s"`
+	// BeforeStop is a program that is run on the source right before a guest
+	// is stopped, with the guest, the source and the destination as arguments.
+	// A status other than 0 refuses the stop: the guest is not touched. It is
+	// the place for a check that only the site knows (is the other main
+	// protection healthy?). It has BeforeStopMs. Default none.
+	BeforeStop string `yaml:"before_stop"`
+	// BeforeStopMs bounds BeforeStop. Default 2000.
+	BeforeStopMs int `yaml:"before_stop_ms"`
+}
+
+// Host is one machine.
+type Host struct {
+	// Name, as in its certificate. Required.
+	Name string `yaml:"name"`
+	// Role: server runs guests, witness only votes. Required.
+	Role string `yaml:"role"`
+	// LanA and LanB are the host's addresses in the two LANs; lan_b may be
+	// missing. Required: lan_a.
+	LanA string `yaml:"lan_a"`
+	LanB string `yaml:"lan_b"`
+	// RaftPort and APIPort at both addresses. Defaults 7001 and 7002.
+	RaftPort int `yaml:"raft_port"`
+	APIPort  int `yaml:"api_port"`
+	// MemoryForGuestsMiB bounds the sum of the guests' memory. Required for a
+	// server: the rest belongs to the host and to moves.
+	MemoryForGuestsMiB int `yaml:"memory_for_guests_mib"`
+	// GuestCPUs that guests may use; default all. Leave one for the daemon and
+	// the gateways where protection deadlines count.
+	GuestCPUs []int `yaml:"guest_cpus"`
+	// BusBridge is the bridge that joins guests to the station bus. Required
+	// for a server.
+	BusBridge string   `yaml:"bus_bridge"`
+	Watchdog  Watchdog `yaml:"watchdog"`
+	Console   Console  `yaml:"console"`
+}
+
+// Watchdog of a host.
+type Watchdog struct {
+	// Kind: device, a Linux watchdog (/dev/watchdog); power-strip, a unix
+	// socket of the test bed; none, for a witness. Required for a server:
+	// without one nothing stops a host that hangs, and "never two copies"
+	// could not be promised.
+	Kind string `yaml:"kind"`
+	// Path of the device or socket. Default /dev/watchdog.
+	Path string `yaml:"path"`
+}
+
+// Console is the serial port, the last way in.
+type Console struct {
+	// Device, for example /dev/ttyS0; "" for none.
+	Device string `yaml:"device"`
+	// Baud rate; default 115200.
+	Baud int `yaml:"baud"`
+	// Role of IEC 62351-8 that whoever sits at the port has. Default OPERATOR:
+	// who can touch the port can also pull the plug.
+	Role string `yaml:"role"`
+}
+
+// Guest is one virtual machine.
+type Guest struct {
+	// Name, unique. Required.
+	Name string `yaml:"name"`
+	// MemoryMiB and VCPUs. Required; default 1 CPU.
+	MemoryMiB int `yaml:"memory_mib"`
+	VCPUs     int `yaml:"vcpus"`
+	// Machine type of QEMU, with its version: both ends of a move must have
+	// it. Default pc-q35-10.0.
+	Machine string `yaml:"machine"`
+	// CPU model; default max with tcg, host with kvm. Servers with different
+	// CPUs need a named model.
+	CPU string `yaml:"cpu"`
+	// Kernel, Initrd and Cmdline to boot directly.
+	Kernel  string `yaml:"kernel"`
+	Initrd  string `yaml:"initrd"`
+	Cmdline string `yaml:"cmdline"`
+	// MAC on the station bus. Required, and unique: it stays the same
+	// wherever the guest runs.
+	MAC string `yaml:"mac"`
+	// BudgetMs is the hard downtime budget: a planned move never stops the
+	// guest for longer. Required.
+	BudgetMs int `yaml:"budget_ms"`
+	// RedundancyGroup: guests of one group never share a host and never move
+	// at the same time. Default none.
+	RedundancyGroup string `yaml:"redundancy_group"`
+	// PreferredHost; default none.
+	PreferredHost string `yaml:"preferred_host"`
+	// Autostart the guest when it is first seen; default true. Later the
+	// operator's last order stands.
+	Autostart *bool `yaml:"autostart"`
+}
+
+// Starts tells whether the guest is to be started when it is first seen.
+func (g Guest) Starts() bool { return g.Autostart == nil || *g.Autostart }
+
+// Roles of hosts.
+const (
+	Server  = "server"
+	Witness = "witness"
+)
+
+// Kinds of watchdogs.
+const (
+	WatchdogDevice     = "device"
+	WatchdogPowerStrip = "power-strip"
+	WatchdogNone       = "none"
+)
+
+// Host by its name.
+func (s Site) Host(name string) (Host, bool) {
+	for _, h := range s.Hosts {
+		if h.Name == name {
+			return h, true
+		}
+	}
+	return Host{}, false
+}
+
+// Addresses of the host, one for each LAN that it is on.
+func (h Host) Addresses() []string {
+	if h.LanB == "" {
+		return []string{h.LanA}
+	}
+	return []string{h.LanA, h.LanB}
+}
+
+func (s *Site) defaults() {
+	text := func(field *string, standard string) {
+		if *field == "" {
+			*field = standard
+		}
+	}
+	number := func(field *int, standard int) {
+		if *field == 0 {
+			*field = standard
+		}
+	}
+	text(&s.StateDir, "/var/lib/bumpless")
+	text(&s.RunDir, "/run/bumpless")
+	text(&s.PKIDir, "/etc/bumpless/pki")
+	number(&s.Timing.LeaseMs, 3000)
+	number(&s.Timing.LeaderLeaseMs, 1000)
+	number(&s.Timing.ClockDriftPPM, 500)
+	number(&s.Timing.WatchdogTimeoutMs, 4000)
+	number(&s.Timing.ResetTimeMs, 2000)
+	number(&s.Timing.PetIntervalMs, 500)
+	number(&s.Timing.ElectionMs, 1000)
+	text(&s.QEMU.Binary, "qemu-system-x86_64")
+	text(&s.QEMU.Accel, "kvm")
+	text(&s.Move.Policy, "bumpless")
+	number(&s.Move.MarginMs, 30)
+	number(&s.Move.Connections, 2)
+	number(&s.Move.TimeoutS, 600)
+	number(&s.Move.BeforeStopMs, 2000)
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		number(&h.RaftPort, 7001)
+		number(&h.APIPort, 7002)
+		text(&h.Watchdog.Path, "/dev/watchdog")
+		number(&h.Console.Baud, 115200)
+		text(&h.Console.Role, "OPERATOR")
+	}
+	for i := range s.Guests {
+		g := &s.Guests[i]
+		number(&g.VCPUs, 1)
+		text(&g.Machine, "pc-q35-10.0")
+		text(&g.CPU, map[string]string{"tcg": "max"}[s.QEMU.Accel])
+		text(&g.CPU, "host")
+	}
+}
+
+// Ms makes a duration of a field in milliseconds.
+func Ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -262,4 +262,3 @@ func (m *move) blackout() time.Duration {
 	}
 	return gap - m.settings.GoosePeriod
 }
-

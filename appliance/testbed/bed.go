@@ -23,6 +23,7 @@ type Options struct {
 type Bed struct {
 	options Options
 	hosts   map[string]*Host
+	strip   *strip
 }
 
 // LANs of the bed, and its station bus: names of bridges in the fabric and of
@@ -46,6 +47,10 @@ func New(o Options) (*Bed, error) {
 		if err := ip("link set", bridge, "up"); err != nil {
 			return nil, err
 		}
+	}
+	var err error
+	if b.strip, err = newStrip(b); err != nil {
+		return nil, err
 	}
 	for i, name := range o.Hosts {
 		h := &Host{Name: name, Number: i + 1, Dir: filepath.Join(o.Dir, name), bed: b}
@@ -126,6 +131,7 @@ func (b *Bed) PowerCut(host string) error {
 	if !h.On() {
 		return nil
 	}
+	b.strip.disarm(host)
 	err := h.PowerCut()
 	for _, lan := range []string{Bus, LANA, LANB} {
 		_ = ip("link del", Port(host, lan)) // it may have gone with its other end
@@ -136,6 +142,7 @@ func (b *Bed) PowerCut(host string) error {
 // Close switches everything off.
 func (b *Bed) Close() error {
 	var errs []error
+	b.strip.close()
 	for name := range b.hosts {
 		errs = append(errs, b.PowerCut(name))
 	}

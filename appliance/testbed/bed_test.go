@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bumpless/migrate/gateway"
+	"bumpless/watchdog/dev"
 )
 
 func TestMain(m *testing.M) {
@@ -102,6 +103,32 @@ func TestKillingTheDaemonLeavesWhatItStarted(t *testing.T) {
 	}
 	if n := sleepers(t); n != 1 {
 		t.Errorf("%d processes are left, want the one that the daemon started", n)
+	}
+}
+
+func TestAHostThatStopsPettingIsSwitchedOff(t *testing.T) {
+	b := newBed(t, Options{Hosts: []string{"host-a"}})
+	d, err := dev.OpenPowerStrip(b.StripSocket("host-a"), 500*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	if !b.Host("host-a").On() {
+		t.Fatal("an outlet that was never petted is not armed, and must not switch off")
+	}
+	for range 10 {
+		if err := d.Pet(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if !b.Host("host-a").On() {
+		t.Fatal("a petted host was switched off")
+	}
+	d.Close()
+	waitFor(t, "the power cut", func() bool { return !b.Host("host-a").On() })
+	if n := b.WatchdogCuts("host-a"); n != 1 {
+		t.Errorf("WatchdogCuts() = %d; want 1", n)
 	}
 }
 

@@ -1,0 +1,207 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of a request.
+const (
+	maxBody       = 1 << 20
+	headerWait    = 5 * time.Second
+	idleWait      = 60 * time.Second
+	maxHeader     = 16 << 10
+	requestWait   = 30 * time.Second
+	maxPerRequest = "the request is longer than 1 MiB"
+)
+
+// Server answers on any number of listeners.
+type Server struct {
+	http *http.Server
+	log  *slog.Logger
+}
+
+type callerKey struct{}
+
+// NewServer makes a server for both kinds of callers.
+func NewServer(people Backend, peers HostBackend, log *slog.Logger) *Server {
+	mux := http.NewServeMux()
+	s := &Server{log: log, http: &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}}
+	s.http.ConnContext = s.identify
+	serve(s, mux, "status", everyone, func(ctx context.Context, _ Caller, _ Nothing) (Status, error) { return people.Status(ctx) })
+	serve(s, mux, "explain", everyone, func(ctx context.Context, _ Caller, r ExplainRequest) ([]Explanation, error) {
+		return people.Explain(ctx, r)
+	})
+	serve(s, mux, "events", everyone, func(ctx context.Context, _ Caller, r EventsRequest) ([]Event, error) { return people.Events(ctx, r) })
+	serve(s, mux, "move", operators, people.Move)
+	serve(s, mux, "drain", operators, people.Drain)
+	serve(s, mux, "resume", operators, people.Resume)
+	follow(s, mux, "progress", everyone, people.Progress)
+	serve(s, mux, "host/lease", hosts, func(ctx context.Context, c Caller, r LeaseRequest) (LeaseAnswer, error) {
+		return peers.Lease(ctx, c.Name, r)
+	})
+	serve(s, mux, "host/propose", hosts, func(ctx context.Context, c Caller, r ProposeRequest) (ProposeAnswer, error) {
+		return peers.Propose(ctx, c.Name, r)
+	})
+	serve(s, mux, "host/abilities", hosts, func(ctx context.Context, _ Caller, _ Nothing) (json.RawMessage, error) { return peers.Abilities(ctx) })
+	follow(s, mux, "host/progress", hosts, peers.LocalProgress)
+	return s
+}
+
+// Serve answers on a listener until Close: TLS with config, or a unix socket
+// when config is nil.
+func (s *Server) Serve(l net.Listener, config *tls.Config) error {
+	if config != nil {
+		config = config.Clone()
+		config.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, config)
+	}
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve the control API on %s: %w", l.Addr(), err)
+}
+
+// Close ends all connections.
+func (s *Server) Close() error { return s.http.Close() }
+
+// identify finds out who is on a unix socket, by the kernel's word. Over TLS
+// the certificate says it later, when the handshake is done.
+func (s *Server) identify(ctx context.Context, c net.Conn) context.Context {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil || err != nil {
+		return ctx
+	}
+	if cred.Uid != 0 && int(cred.Uid) != os.Getuid() {
+		return ctx
+	}
+	// Root on the host may do anything to it anyway.
+	return context.WithValue(ctx, callerKey{}, Caller{Name: "local", Role: Engineer})
+}
+
+func callerOf(r *http.Request) (Caller, error) {
+	if c, ok := r.Context().Value(callerKey{}).(Caller); ok {
+		return c, nil
+	}
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return Caller{}, &Refusal{Code: "role", Text: "the caller has not proved who it is"}
+	}
+	subject := r.TLS.PeerCertificates[0].Subject
+	if len(subject.OrganizationalUnit) != 1 {
+		return Caller{}, &Refusal{Code: "role", Text: "the certificate of " + subject.CommonName + " names no role"}
+	}
+	return Caller{Name: subject.CommonName, Role: subject.OrganizationalUnit[0]}, nil
+}
+
+func prepare[In any](s *Server, w http.ResponseWriter, r *http.Request, verb string, roles []string) (Caller, In, bool) {
+	var in In
+	c, err := callerOf(r)
+	if err == nil && !slices.Contains(roles, c.Role) {
+		err = forbidden(c, verb, roles)
+	}
+	if err == nil {
+		err = decode(http.MaxBytesReader(w, r.Body, maxBody), &in)
+	}
+	if err != nil {
+		s.log.Warn("request refused", "verb", verb, "from", r.RemoteAddr, "caller", c.Name, "error", err)
+		fail(w, err)
+		return c, in, false
+	}
+	return c, in, true
+}
+
+func decode(body io.Reader, into any) error {
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return &Refusal{Code: "malformed", Text: maxPerRequest}
+	case err != nil:
+		return &Refusal{Code: "malformed", Text: "the request is not understood: " + err.Error()}
+	}
+	return nil
+}
+
+func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, roles []string, do func(context.Context, Caller, In) (Out, error)) {
+	mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) {
+		c, in, ok := prepare[In](s, w, r, verb, roles)
+		if !ok {
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), requestWait)
+		defer cancel()
+		out, err := do(ctx, c, in)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(out) // the caller went away
+	})
+}
+
+// follow answers with a line of JSON for each Progress.
+func follow(s *Server, mux *http.ServeMux, verb string, roles []string, do func(context.Context, ProgressRequest, func(Progress)) error) {
+	mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) {
+		_, in, ok := prepare[ProgressRequest](s, w, r, verb, roles)
+		if !ok {
+			return
+		}
+		out := json.NewEncoder(w)
+		control := http.NewResponseController(w)
+		w.Header().Set("Content-Type", "application/jsonl")
+		w.WriteHeader(http.StatusOK)
+		_ = control.Flush() // the caller went away
+		err := do(r.Context(), in, func(p Progress) {
+			_ = out.Encode(p)
+			_ = control.Flush()
+		})
+		if err != nil && r.Context().Err() == nil {
+			_ = out.Encode(Progress{AtMs: time.Now().UnixMilli(), Phase: "error", Reason: err.Error(), Final: true})
+		}
+	})
+}
+
+// fail answers with the error; a Refusal keeps its code.
+func fail(w http.ResponseWriter, err error) {
+	var refusal *Refusal
+	status := http.StatusConflict
+	if !errors.As(err, &refusal) {
+		refusal, status = &Refusal{Code: "failed", Text: err.Error()}, http.StatusInternalServerError
+	}
+	switch refusal.Code {
+	case "role":
+		status = http.StatusForbidden
+	case "malformed":
+		status = http.StatusBadRequest
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(refusal) // the caller went away
+}

@@ -2,20 +2,30 @@
 # quick part, for every commit.
 GO ?= go
 OUT := out
+CACHE := $(OUT)/cache
 STATICCHECK := $(GO) tool -modfile=tools.mod staticcheck
+# Tests run real guests on the clock: one package at a time.
+E2E := ./appliance/testbed/...
 
-.PHONY: build check test demo deps clean
+.PHONY: build check test demo deps guest clean
 
 build: ; @mkdir -p $(OUT) && $(GO) build -o $(OUT)/bumpless ./appliance
 
+# what Debian's packages bring: QEMU 10, tshark, iproute2
+deps: ; @./appliance/testbed/install.sh
+
+# the protection guest's kernel and initramfs, in out/cache
+guest: deps ; @$(GO) run ./appliance/testbed/mkguest -cache $(CACHE)
+
 # format, vet, staticcheck, architecture, unit tests
-check:
+check: deps
 	@test -z "$$(gofmt -l .)" || { echo 'not formatted (run gofmt -w):'; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 	$(GO) test -short ./...
 
-test: check
-	$(GO) test -timeout 40m ./...
+test: check guest
+	$(GO) test -timeout 40m $$($(GO) list ./... | grep -v /appliance/testbed)
+	$(GO) test -timeout 40m -p 1 $(E2E)
 
 clean: ; rm -rf $(OUT)

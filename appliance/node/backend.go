@@ -1,0 +1,233 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"bumpless/appliance/api"
+	"bumpless/ha/core"
+)
+
+var (
+	_ api.Backend     = (*Node)(nil)
+	_ api.HostBackend = (*Node)(nil)
+)
+
+// Status implements api.Backend.
+func (n *Node) Status(context.Context) (api.Status, error) {
+	agent := n.loop.snapshot()
+	view, state := agent.View(now()), agent.State()
+	s := api.Status{Site: n.site.Site, Host: n.self.Name, Leader: n.raft.Leader(), Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
+		WatchdogWithheld: view.Withheld, WaitingPeriodS: n.timing.WaitingPeriod().Seconds(), WaitingPeriod: n.timing.ExplainWaitingPeriod()}
+	for _, h := range state.Hosts {
+		line := api.HostStatus{Name: h.Name, Role: string(h.Role), Service: string(h.Service), SilentS: -1, MemoryMiB: h.MemoryMiB}
+		if h.Role == core.Server {
+			line.FreeMemoryMiB = state.FreeMiB(h.Name, "")
+		}
+		if silent, known := view.Silence[h.Name]; known {
+			line.SilentS = silent.Seconds()
+		}
+		s.Hosts = append(s.Hosts, line)
+	}
+	sort.Slice(s.Hosts, func(i, j int) bool { return s.Hosts[i].Name < s.Hosts[j].Name })
+	for _, g := range state.Guests {
+		s.Guests = append(s.Guests, guestLine(state, view, g))
+	}
+	sort.Slice(s.Guests, func(i, j int) bool { return s.Guests[i].Name < s.Guests[j].Name })
+	return s, nil
+}
+
+func guestLine(state core.State, view core.View, g core.Guest) api.Guest {
+	line := api.Guest{Name: g.Name, Wanted: g.Wanted, Owner: g.Owner, Epoch: g.Copy, MemoryMiB: g.MemoryMiB, BudgetMs: g.BudgetMs, Group: g.Group, MayRun: []string{}}
+	for host := range g.MayRun {
+		line.MayRun = append(line.MayRun, host)
+	}
+	slices.Sort(line.MayRun)
+	for _, c := range view.Copies {
+		if c.Guest == g.Name {
+			line.Here = string(c.Status)
+		}
+	}
+	if m, moving := state.Moves[g.Name]; moving {
+		line.Move, line.MoveTo, line.MovePhase = m.ID, m.To, string(m.Phase)
+	}
+	return line
+}
+
+func order(by api.Caller) core.Order {
+	return core.Order{Name: by.Name, Role: by.Role, AtMs: time.Now().UnixMilli()}
+}
+
+// Move implements api.Backend.
+func (n *Node) Move(ctx context.Context, by api.Caller, r api.MoveRequest) (api.Accepted, error) {
+	agent := n.loop.snapshot()
+	state := agent.State()
+	g, ok := state.Guests[r.Guest]
+	if !ok {
+		return api.Accepted{}, &api.Refusal{Code: string(core.Unknown), Text: fmt.Sprintf("no guest %q: see `bumpless guests`", r.Guest)}
+	}
+	if r.To == "" {
+		return api.Accepted{}, &api.Refusal{Code: string(core.Malformed), Text: "no destination: say `move GUEST HOST`, or `drain HOST` to let the leader choose"}
+	}
+	if r.Reason == "" {
+		r.Reason = "operator"
+	}
+	c := core.Command{Version: core.CommandVersion, By: order(by), BeginMove: &core.BeginMove{ID: core.MoveID(g.Name, g.Epoch+1),
+		Guest: g.Name, To: r.To, Epoch: g.Epoch, Reason: r.Reason, Insist: r.Insist}}
+	if refused := core.Check(state, c).Err(); refused != nil {
+		return api.Accepted{}, refusal(refused)
+	}
+	if err := n.admittedAt(ctx, r.To, g.Owner, r.Guest); err != nil {
+		return api.Accepted{}, &api.Refusal{Code: string(core.NoRoom), Text: err.Error()}
+	}
+	if r.DryRun {
+		return api.Accepted{Text: fmt.Sprintf("would move guest %s from %s to %s within %d ms", g.Name, g.Owner, r.To, g.BudgetMs)}, nil
+	}
+	if err := n.command(ctx, c); err != nil {
+		return api.Accepted{}, err
+	}
+	return api.Accepted{Move: c.BeginMove.ID, Text: fmt.Sprintf("guest %s moves from %s to %s", g.Name, g.Owner, r.To)}, nil
+}
+
+// admittedAt checks, before the move is entered, what the destination will
+// check again: its QEMU and its memory.
+func (n *Node) admittedAt(ctx context.Context, to, from, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	there, err := n.abilitiesOf(ctx, to)
+	if err != nil {
+		return fmt.Errorf("host %s does not say what it can take: %w", to, err)
+	}
+	here, err := n.abilitiesOf(ctx, from)
+	if err != nil {
+		return fmt.Errorf("host %s does not say what it runs: %w", from, err)
+	}
+	if err := there.Admit(n.hypervisor.Specs[name], here.QEMUVersion); err != nil {
+		return fmt.Errorf("host %s: %w", to, err)
+	}
+	return nil
+}
+
+// Drain implements api.Backend.
+func (n *Node) Drain(ctx context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
+	state := n.loop.snapshot().State()
+	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, On: true, Reason: r.Reason}}
+	if refused := core.Check(state, c).Err(); refused != nil {
+		return api.Accepted{}, refusal(refused)
+	}
+	var plan []string
+	agent := n.loop.snapshot()
+	for _, g := range state.Guests {
+		if g.Owner != r.Host {
+			continue
+		}
+		e, err := agent.Explain(now(), g.Name)
+		switch {
+		case err != nil:
+			return api.Accepted{}, err
+		case e.To == "":
+			plan = append(plan, fmt.Sprintf("guest %s stays: %s", g.Name, e.Why))
+		default:
+			plan = append(plan, fmt.Sprintf("guest %s moves to %s: %s", g.Name, e.To, e.Why))
+		}
+	}
+	slices.Sort(plan)
+	if r.DryRun {
+		return api.Accepted{Text: "would take host " + r.Host + " out of service", Plan: plan}, nil
+	}
+	if err := n.command(ctx, c); err != nil {
+		return api.Accepted{}, err
+	}
+	return api.Accepted{Text: "host " + r.Host + " is taken out of service; its guests are moved away", Plan: plan}, nil
+}
+
+// Resume implements api.Backend.
+func (n *Node) Resume(ctx context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
+	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, Reason: r.Reason}}
+	if refused := core.Check(n.loop.snapshot().State(), c).Err(); refused != nil {
+		return api.Accepted{}, refusal(refused)
+	}
+	if r.DryRun {
+		return api.Accepted{Text: "would take host " + r.Host + " back into service"}, nil
+	}
+	if err := n.command(ctx, c); err != nil {
+		return api.Accepted{}, err
+	}
+	return api.Accepted{Text: "host " + r.Host + " is in service"}, nil
+}
+
+// command enters a person's order; a refusal says why.
+func (n *Node) command(ctx context.Context, c core.Command) error {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	r, err := n.enter(ctx, c, false)
+	if errors.Is(err, errNotEntered) {
+		return &api.Refusal{Code: "no-leader", Text: err.Error()}
+	}
+	if err != nil {
+		return fmt.Errorf("it may or may not be carried out, see `bumpless events`: %w", err)
+	}
+	if refused := r.Err(); refused != nil {
+		return refusal(refused)
+	}
+	return nil
+}
+
+func refusal(err error) error {
+	var r *core.Refusal
+	if errors.As(err, &r) {
+		return &api.Refusal{Code: string(r.Code), Text: r.Text}
+	}
+	return err
+}
+
+// Explain implements api.Backend. The leader knows best who is in contact.
+func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) ([]api.Explanation, error) {
+	if leader := n.raft.Leader(); leader != "" && leader != n.self.Name {
+		if list, err := n.peer(leader).Explain(ctx, r); err == nil {
+			return list, nil
+		}
+	}
+	agent := n.loop.snapshot()
+	names := []string{r.Guest}
+	if r.Guest == "" {
+		names = nil
+		for name := range agent.State().Guests {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+	}
+	list := []api.Explanation{}
+	for _, name := range names {
+		e, err := agent.Explain(now(), name)
+		if err != nil {
+			return nil, &api.Refusal{Code: string(core.Unknown), Text: err.Error()}
+		}
+		detail, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		text := e.Why
+		for _, t := range e.Terms {
+			text += "; " + t.Why
+		}
+		list = append(list, api.Explanation{Guest: name, Text: text, Detail: detail})
+	}
+	return list, nil
+}
+
+// Events implements api.Backend.
+func (n *Node) Events(_ context.Context, r api.EventsRequest) ([]api.Event, error) {
+	list := []api.Event{}
+	for _, e := range n.loop.snapshot().State().Records {
+		if e.Index > r.After {
+			list = append(list, api.Event{Index: e.Index, AtMs: e.By.AtMs, By: e.By.Name, Role: e.By.Role, What: e.What, Guest: e.Guest, Host: e.Host, Move: e.Move})
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,17 @@
+// Package node is a host's daemon. It owns no decision: every observation of
+// the host becomes a core.Event, core.Step answers with core.Actions, and this
+// package carries them out.
+//
+//	raft log ---StateChanged---+            +--> lease.go     ask and grant leases
+//	processes --GuestsObserved-+            +--> copies.go    start, kill, continue copies
+//	gateways ---MoveResult-----+-> Step() --+--> moves.go     prepare, run, abort moves
+//	peers ------LeaseRequested-+            +--> watchdog.go  pet or withhold
+//	clock ------Tick-----------+            +--> propose.go   enter commands into the log
+//
+// loop.go is the only goroutine that touches the Agent. Everything slow runs
+// beside it, keyed by Action.Key, and comes back as an Event.
+//
+// The daemon may die at any time: guests and gateways are processes of their
+// own. What it needs to find them again is in the run directory, which does
+// not outlive the host, as they do not.
+package node

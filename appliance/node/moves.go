@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"sync"
+	"time"
+
+	"bumpless/appliance/api"
+	"bumpless/appliance/config"
+	"bumpless/ha/core"
+	"bumpless/migrate/gateway"
+)
+
+// moves are the gateways that this daemon runs.
+type moves struct {
+	mu   sync.Mutex
+	live map[string]*gatewayProcess // by move
+}
+
+func (m *moves) add(id string, g *gatewayProcess) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.live == nil {
+		m.live = map[string]*gatewayProcess{}
+	}
+	m.live[id] = g
+}
+
+func (m *moves) get(id string) *gatewayProcess {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live[id]
+}
+
+func (m *moves) remove(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.live, id)
+}
+
+// abandon lets go of all gateways: one that has not committed rolls back when
+// its standard input closes.
+func (m *moves) abandon() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, g := range m.live {
+		_ = g.stdin.Close() // it may have ended
+	}
+}
+
+func (m *moves) allowStop(id string) {
+	if g := m.get(id); g != nil {
+		_ = g.command("go") // a gateway that died is reported by its end
+	}
+}
+
+const (
+	source      = "source"
+	destination = "destination"
+	abortGrace  = time.Second
+)
+
+// prepareIncoming creates the incoming copy and its gateway. What this host
+// cannot take is refused here, before anything is sent.
+func (n *Node) prepareIncoming(a core.PrepareIncoming) {
+	m := a.Move
+	ctx, cancel := context.WithTimeout(n.ctx, startTimeout)
+	defer cancel()
+	err := n.admit(ctx, m.Guest, m.From)
+	if err == nil {
+		err = n.start(m.Guest, m.Epoch, a.NotAfter, true)
+	}
+	n.loop.post(n.ctx, core.GuestStarted{Guest: m.Guest, Epoch: m.Epoch, Err: errorText(err)})
+	if err == nil {
+		n.observe()
+		err = n.runGateway(m, destination, n.destinationConfig(m))
+	}
+	if err != nil {
+		n.log.Error("prepare for a move", "move", m.ID, "error", err)
+		n.loop.post(n.ctx, core.MoveResult{Move: m.ID, Outcome: core.Refused, Why: err.Error()})
+	}
+}
+
+func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
+	spec := n.hypervisor.Specs[m.Guest]
+	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
+		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: uint64(spec.MemoryMiB+overheadMiB) << 20, TimeoutS: n.site.Move.TimeoutS + 60}
+}
+
+// overheadMiB beside the guest's RAM that its stream may announce: video,
+// firmware, ROMs.
+const overheadMiB = 64
+
+// runMove runs the source's gateway.
+func (n *Node) runMove(a core.RunMove) {
+	m := a.Move
+	epoch := n.loop.snapshot().State().Guests[m.Guest].Copy
+	err := n.hypervisor.MarkRan(m.Guest, epoch)
+	if err == nil {
+		err = n.runGateway(m, source, gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, epoch),
+			RunDir: string(n.moveDir(m.ID)), Policy: n.site.Move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses,
+			BudgetMs: m.BudgetMs, MarginMs: n.site.Move.MarginMs, Connections: n.site.Move.Connections, TimeoutS: n.site.Move.TimeoutS, AskToStop: true})
+	}
+	if err != nil {
+		n.log.Error("begin a move", "move", m.ID, "error", err)
+		n.loop.post(n.ctx, core.MoveResult{Move: m.ID, Outcome: core.Failed, Why: err.Error()})
+	}
+}
+
+// runGateway starts a gateway and follows it to its end.
+func (n *Node) runGateway(m core.Move, role string, cfg any) error {
+	dir := n.moveDir(m.ID)
+	if err := dir.create(); err != nil {
+		return err
+	}
+	ended := make(chan gateway.Result, 1)
+	g, err := startGateway(n.binary, role, string(dir), cfg, func(line []byte) {
+		var e gateway.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			n.log.Warn("a gateway's line is not understood", "move", m.ID, "error", err)
+			return
+		}
+		if e.Result != nil && e.Phase == "" {
+			ended <- *e.Result
+		}
+		n.gatewaySaid(m, role, e)
+	})
+	if err != nil {
+		return err
+	}
+	n.moves.add(m.ID, g)
+	go n.followGateway(m, role, g, ended)
+	return nil
+}
+
+// followGateway reports the end, once the process is gone.
+func (n *Node) followGateway(m core.Move, role string, g *gatewayProcess, ended <-chan gateway.Result) {
+	<-g.done
+	n.moves.remove(m.ID)
+	r := core.MoveResult{Move: m.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
+	select {
+	case result := <-ended:
+		r.Outcome, r.Why = outcomes[result.Outcome], result.Reason
+	default:
+	}
+	if r.Outcome == "" {
+		r.Outcome = core.Failed
+	}
+	r.Committed = role == source && r.Outcome != core.Moved && n.moveDir(m.ID).committed(gateway.CommittedMarker)
+	n.log.Info("gateway ended", "move", m.ID, "side", role, "outcome", r.Outcome, "committed", r.Committed, "why", r.Why)
+	n.observe() // core must have looked after the gateway's end
+	n.loop.post(n.ctx, r)
+	n.observe()
+}
+
+var outcomes = map[gateway.Outcome]core.Outcome{
+	gateway.Moved: core.Moved, gateway.RolledBack: core.RolledBack, gateway.Refused: core.Refused,
+	gateway.Failed: core.Failed, gateway.InDoubt: core.Failed,
+}
+
+// gatewaySaid takes in one line of a gateway.
+func (n *Node) gatewaySaid(m core.Move, role string, e gateway.Event) {
+	switch {
+	case role == destination:
+		if len(e.Addresses) > 0 {
+			n.loop.post(n.ctx, core.IncomingReady{Move: m.ID, Addresses: e.Addresses})
+		}
+		if e.Result != nil && e.Phase == gateway.Connecting {
+			n.log.Warn("a connection of a move was refused", "move", m.ID, "why", e.Result.Reason)
+		}
+		return
+	case e.Phase == gateway.AskingStop:
+		go n.askBeforeStop(m)
+	}
+	p := api.Progress{AtMs: time.Now().UnixMilli(), Move: m.ID, Guest: m.Guest, From: m.From, To: m.To, Phase: string(e.Phase)}
+	if e.Pass != nil {
+		p.Pass = &api.Pass{Number: e.Pass.Number, Pages: e.Pass.Pages, HeldBytes: e.Pass.HeldBytes, QueuedBytes: e.Pass.QueuedBytes,
+			LinkBytes: e.Pass.LinkBytes, LinkBytesPerS: e.Pass.LinkBytesPerS, EstimateMs: e.Pass.EstimateMs}
+	}
+	if e.Result != nil {
+		p.Phase, p.Outcome, p.Reason = "ended", string(e.Result.Outcome), e.Result.Reason
+		p.Result, _ = json.Marshal(e.Result) // plain numbers and strings
+	}
+	n.progress.publish(p)
+}
+
+// askBeforeStop runs the site's own check, then asks core. The check comes
+// first: the lease must be looked at last.
+func (n *Node) askBeforeStop(m core.Move) {
+	if err := n.beforeStop(m); err != nil {
+		n.log.Warn("the stop was not allowed", "move", m.ID, "error", err)
+		if g := n.moves.get(m.ID); g != nil {
+			_ = g.refuse(err.Error()) // a gateway that died is reported by its end
+		}
+		return
+	}
+	n.loop.post(n.ctx, core.MoveAsksToStop{Move: m.ID})
+}
+
+func (n *Node) beforeStop(m core.Move) error {
+	program := n.site.Move.BeforeStop
+	if program == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, config.Ms(n.site.Move.BeforeStopMs))
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, m.Guest, m.From, m.To).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("move.before_stop: %w: %.200s", err, out)
+	}
+	return nil
+}
+
+// abortMove ends this host's gateway of the move, and only then looks for the
+// commit marker: a gateway that lives could still commit.
+func (n *Node) abortMove(a core.AbortMove) {
+	ctx, cancel := context.WithTimeout(n.ctx, killTimeout)
+	defer cancel()
+	n.log.Info("abort a move", "move", a.Move, "why", a.Why)
+	if g := n.moves.get(a.Move); g != nil {
+		_ = g.end(ctx, abortGrace, a.Why) // followGateway reports
+		return
+	}
+	dir := n.moveDir(a.Move)
+	for _, role := range []string{source, destination} {
+		if err := dir.endStray(ctx, role); err != nil {
+			n.log.Error("end a former daemon's gateway", "move", a.Move, "error", err)
+			return // core asks again
+		}
+	}
+	n.observe()
+	n.loop.post(n.ctx, core.MoveResult{Move: a.Move, Outcome: core.Failed, Committed: dir.committed(gateway.CommittedMarker), Why: a.Why})
+	n.observe()
+}

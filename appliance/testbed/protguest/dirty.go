@@ -2,26 +2,12 @@ package main
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"bumpless/appliance/testbed/protection"
 
 	"golang.org/x/sys/unix"
 )
-
-// counters are what the data set reports.
-type counters struct {
-	bootID                       uint32
-	written, passes, corrupt     atomic.Uint64
-	samplesReceived, samplesLost atomic.Uint64
-	trip                         atomic.Bool
-}
-
-func (c *counters) report() protection.Report {
-	return protection.Report{BootID: c.bootID, PagesWritten: c.written.Load(), VerifyPasses: c.passes.Load(),
-		CorruptPages: c.corrupt.Load(), SVReceived: c.samplesReceived.Load(), SVLost: c.samplesLost.Load(), Trip: c.trip.Load()}
-}
 
 // slice is how often the writers and the verifier wake up.
 const slice = 5 * time.Millisecond

@@ -2,7 +2,7 @@
 // of a virtual machine that behaves like a protection relay as far as the
 // outside can see.
 //
-//   - It publishes GOOSE at a fixed period, from a thread of high priority.
+//   - It publishes GOOSE at a fixed period, from a process of its own.
 //   - It subscribes to a Sampled Values stream and counts the samples.
 //   - It dirties memory in a pattern in which every page proves itself, and
 //     keeps verifying it.
@@ -25,7 +25,11 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	role := run
+	if len(os.Args) > 1 && os.Args[1] == publisherRole {
+		role = runPublisher
+	}
+	if err := role(); err != nil {
 		fmt.Println("protguest: FAILED:", err)
 		time.Sleep(time.Second) // let the serial port drain
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -34,20 +38,16 @@ func main() {
 }
 
 func run() error {
-	// The garbage collector must not stop the world in a 10 ms period more
-	// often than it has to: nothing here allocates much.
+	// The garbage collector must not stop the world more often than it has to:
+	// nothing here allocates much.
 	debug.SetGCPercent(400)
-	// More than there are CPUs: the publisher must never wait for another
-	// goroutine's time slice to end, the kernel shares the CPU more finely.
+	// More than there are CPUs: the subscriber must not wait for a writer's
+	// time slice to end, the kernel shares the CPU more finely.
 	runtime.GOMAXPROCS(8)
 	if err := mountAll(); err != nil {
 		return err
 	}
-	line, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return err
-	}
-	settings, err := protection.ParseCommandLine(string(line))
+	settings, err := readSettings()
 	if err != nil {
 		return err
 	}
@@ -57,16 +57,30 @@ func run() error {
 	if err := linkUp("eth0"); err != nil {
 		return err
 	}
-	var state counters
-	state.bootID = bootID()
-	if err := startDirtying(settings, &state); err != nil {
+	shared, state, err := shareCounters()
+	if err != nil {
 		return err
 	}
-	if err := startBus(settings, &state); err != nil {
+	state.bootID.Store(bootID())
+	if err := startDirtying(settings, state); err != nil {
 		return err
 	}
-	fmt.Printf("protguest: READY boot=%08x regions=%d period=%s\n", state.bootID, len(settings.Dirty), settings.GoosePeriod)
+	if err := startSubscriber(settings, state); err != nil {
+		return err
+	}
+	if err := startPublisher(shared); err != nil {
+		return err
+	}
+	fmt.Printf("protguest: READY boot=%08x regions=%d period=%s\n", state.bootID.Load(), len(settings.Dirty), settings.GoosePeriod)
 	return nil
+}
+
+func readSettings() (protection.Settings, error) {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return protection.Settings{}, err
+	}
+	return protection.ParseCommandLine(string(line))
 }
 
 func bootID() uint32 {

@@ -17,6 +17,11 @@ deps: ; @./appliance/testbed/install.sh
 # the protection guest's kernel and initramfs, in out/cache
 guest: deps ; @$(GO) run ./appliance/testbed/mkguest -cache $(CACHE)
 
+# the main job on real guests: out/demo.json, out/demo.html
+demo: guest build
+	@$(GO) build -o $(OUT)/demo ./appliance/testbed/demo
+	@$(OUT)/demo -out $(OUT) -binary $(OUT)/bumpless -cache $(CACHE)
+
 # format, vet, staticcheck, architecture, unit tests
 check: deps
 	@test -z "$$(gofmt -l .)" || { echo 'not formatted (run gofmt -w):'; gofmt -l .; exit 1; }

@@ -31,8 +31,12 @@ type Host struct {
 	gone    chan struct{} // closed when the host is off
 }
 
-// RunDir is the same path on every host, and another tmpfs on each.
-const RunDir = "/run"
+// RunDir is the same path on every host, and another tmpfs on each. DiskDir is
+// where every host sees its own Dir, so that one site file fits all.
+const (
+	RunDir  = "/run"
+	DiskDir = "/run/disk"
+)
 
 // request to a host's supervisor, and its answer, as lines of JSON.
 type request struct {
@@ -61,7 +65,7 @@ func (h *Host) PowerOn() error {
 		return fmt.Errorf("power on %s: %w", h.Name, err)
 	}
 	defer theirs.Close()
-	cmd := exec.Command("/proc/self/exe", "host", h.Name)
+	cmd := exec.Command("/proc/self/exe", "host", h.Name, h.Dir)
 	cmd.Env = append(os.Environ(), roleVariable+"="+roleHost)
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -187,10 +191,10 @@ func (h *Host) KillDaemon(ctx context.Context) error {
 
 // superviseHost is process 1 of a host.
 func superviseHost() {
-	name := os.Args[2]
+	name, disk := os.Args[2], os.Args[3]
 	control := os.NewFile(3, "control")
 	syscall.CloseOnExec(3)
-	if err := bootHost(name); err != nil {
+	if err := bootHost(name, disk); err != nil {
 		fmt.Fprintf(os.Stderr, "test bed, %s: %v\n", name, err)
 		os.Exit(1)
 	}
@@ -208,11 +212,11 @@ func superviseHost() {
 	}
 }
 
-func bootHost(name string) error {
+func bootHost(name, disk string) error {
 	if err := settle(name); err != nil {
 		return err
 	}
-	return mountRunDir()
+	return mountDirs(disk)
 }
 
 type supervisor struct {

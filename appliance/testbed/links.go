@@ -1,6 +1,11 @@
 package testbed
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
 
 // SetLink shapes what goes to the host over a LAN, in bits per second (tbf).
 func (b *Bed) SetLink(host, lan string, bitsPerS int64) error {
@@ -23,3 +28,31 @@ func (b *Bed) Heal(host, lan string) error {
 
 // Cut pulls the cable: the carrier is lost at both ends.
 func (b *Bed) Cut(host, lan string) error { return ip("link set", Port(host, lan), "down") }
+
+// LinkBytes counts the bytes that a host has sent over both LANs since it was
+// plugged in, at the fabric's ports: frames whole, whatever they carry.
+func (b *Bed) LinkBytes(host string) (int64, error) {
+	// /proc/net is of this process's network namespace, /sys is of another.
+	table, err := os.ReadFile("/proc/net/dev")
+	if err != nil {
+		return 0, fmt.Errorf("count the bytes of %s: %w", host, err)
+	}
+	var sum int64
+	found := 0
+	for _, line := range strings.Split(string(table), "\n") {
+		name, counters, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name != Port(host, LANA) && name != Port(host, LANB) {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.Fields(counters + " x")[0], 10, 64) // bytes received come first
+		if err != nil {
+			return 0, fmt.Errorf("count the bytes of %s: %w", host, err)
+		}
+		sum += n
+		found++
+	}
+	if found != 2 {
+		return 0, fmt.Errorf("count the bytes of %s: %d of its 2 ports are there", host, found)
+	}
+	return sum, nil
+}

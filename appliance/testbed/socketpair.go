@@ -23,10 +23,3 @@ func socketPair() (net.Conn, *os.File, error) {
 	}
 	return c, theirs, nil
 }
-
-func mountRunDir() error {
-	if err := unix.Mount("run", RunDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=64m"); err != nil {
-		return fmt.Errorf("mount the run directory: %w", err)
-	}
-	return nil
-}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+)
+
+// judge says which promises were broken, all of them.
+func (r Result) judge() error {
+	var broken []error
+	must := func(ok bool, format string, args ...any) {
+		if !ok {
+			broken = append(broken, fmt.Errorf(format, args...))
+		}
+	}
+	must(len(r.Moves) == 2, "%d moves were made; want 2", len(r.Moves))
+	want := []string{"moved", "rolled-back"}
+	for i, m := range r.Moves {
+		must(i < len(want) && m.Outcome == want[i], "move %d of guest %s ended %s; want %v", i+1, m.Guest, m.Outcome, want)
+		must(m.BlackoutMs <= float64(m.BudgetMs), "move %d: a blackout of %.1f ms; the budget is %d ms", i+1, m.BlackoutMs, m.BudgetMs)
+		must(m.StopMs <= float64(m.BudgetMs), "move %d: stopped for %.1f ms; the budget is %d ms", i+1, m.StopMs, m.BudgetMs)
+		must(m.CorruptPages == 0, "move %d: %d corrupt pages", i+1, m.CorruptPages)
+		must(m.Outcome != "moved" || m.DigestEqual, "move %d: the digests differ", i+1)
+	}
+	must(len(r.Failovers) == 1, "%d failovers; want 1", len(r.Failovers))
+	for _, f := range r.Failovers {
+		must(f.CopiesMax == 1, "failover: %d copies of guest %s at the same moment; want 1", f.CopiesMax, f.Guest)
+		must(f.RestoredS <= f.BoundS, "failover: restored after %.1f s; the bound is %.1f s", f.RestoredS, f.BoundS)
+	}
+	return errors.Join(broken...)
+}

@@ -42,6 +42,8 @@ var home = map[string]string{
 	"go.etcd.io/bbolt":                    "ha/raftlog", // raft-boltdb's store, for its lock's time limit
 	"go.bug.st/serial":                    "appliance/console",
 	"github.com/goccy/go-yaml":            "appliance/config",
+	"github.com/spf13/cobra":              "appliance/console",
+	"github.com/spf13/pflag":              "appliance/console", // cobra takes flags as its types
 	"github.com/klauspost/compress":       "migrate/link",
 	"github.com/google/gopacket":          "iec61850/ether",
 }

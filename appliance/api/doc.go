@@ -13,7 +13,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -30,13 +29,6 @@ const (
 	Operator = "OPERATOR"
 	Engineer = "ENGINEER"
 )
-
-// everyone who has a certificate of the site, but hosts' daemons need none of it.
-var everyone = []string{Viewer, Operator, Engineer, "INSTALLER", "SECADM", "SECAUD", "RBACMNT", HostRole}
-
-var operators = []string{Operator, Engineer}
-
-var hosts = []string{HostRole}
 
 // Status of a host, and of the site as that host knows it.
 type Status struct {
@@ -235,7 +227,3 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string { return "refused: " + r.Text }
-
-func forbidden(c Caller, verb string, roles []string) error {
-	return &Refusal{Code: "role", Text: fmt.Sprintf("%s has the role %s; %s needs one of %v", c.Name, c.Role, verb, roles)}
-}

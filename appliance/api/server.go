@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,23 +42,23 @@ func NewServer(people Backend, peers HostBackend, log *slog.Logger) *Server {
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}}
 	s.http.ConnContext = s.identify
-	serve(s, mux, "status", everyone, func(ctx context.Context, _ Caller, _ Nothing) (Status, error) { return people.Status(ctx) })
-	serve(s, mux, "explain", everyone, func(ctx context.Context, _ Caller, r ExplainRequest) ([]Explanation, error) {
+	serve(s, mux, "status", func(ctx context.Context, _ Caller, _ Nothing) (Status, error) { return people.Status(ctx) })
+	serve(s, mux, "explain", func(ctx context.Context, _ Caller, r ExplainRequest) ([]Explanation, error) {
 		return people.Explain(ctx, r)
 	})
-	serve(s, mux, "events", everyone, func(ctx context.Context, _ Caller, r EventsRequest) ([]Event, error) { return people.Events(ctx, r) })
-	serve(s, mux, "move", operators, people.Move)
-	serve(s, mux, "drain", operators, people.Drain)
-	serve(s, mux, "resume", operators, people.Resume)
-	follow(s, mux, "progress", everyone, people.Progress)
-	serve(s, mux, "host/lease", hosts, func(ctx context.Context, c Caller, r LeaseRequest) (LeaseAnswer, error) {
+	serve(s, mux, "events", func(ctx context.Context, _ Caller, r EventsRequest) ([]Event, error) { return people.Events(ctx, r) })
+	serve(s, mux, "move", people.Move)
+	serve(s, mux, "drain", people.Drain)
+	serve(s, mux, "resume", people.Resume)
+	follow(s, mux, "progress", people.Progress)
+	serve(s, mux, "host/lease", func(ctx context.Context, c Caller, r LeaseRequest) (LeaseAnswer, error) {
 		return peers.Lease(ctx, c.Name, r)
 	})
-	serve(s, mux, "host/propose", hosts, func(ctx context.Context, c Caller, r ProposeRequest) (ProposeAnswer, error) {
+	serve(s, mux, "host/propose", func(ctx context.Context, c Caller, r ProposeRequest) (ProposeAnswer, error) {
 		return peers.Propose(ctx, c.Name, r)
 	})
-	serve(s, mux, "host/abilities", hosts, func(ctx context.Context, _ Caller, _ Nothing) (json.RawMessage, error) { return peers.Abilities(ctx) })
-	follow(s, mux, "host/progress", hosts, peers.LocalProgress)
+	serve(s, mux, "host/abilities", func(ctx context.Context, _ Caller, _ Nothing) (json.RawMessage, error) { return peers.Abilities(ctx) })
+	follow(s, mux, "host/progress", peers.LocalProgress)
 	return s
 }
 
@@ -117,11 +116,11 @@ func callerOf(r *http.Request) (Caller, error) {
 	return Caller{Name: subject.CommonName, Role: subject.OrganizationalUnit[0]}, nil
 }
 
-func prepare[In any](s *Server, w http.ResponseWriter, r *http.Request, verb string, roles []string) (Caller, In, bool) {
+func prepare[In any](s *Server, w http.ResponseWriter, r *http.Request, verb string) (Caller, In, bool) {
 	var in In
 	c, err := callerOf(r)
-	if err == nil && !slices.Contains(roles, c.Role) {
-		err = forbidden(c, verb, roles)
+	if err == nil {
+		err = Allow(c, verb)
 	}
 	if err == nil {
 		err = decode(http.MaxBytesReader(w, r.Body, maxBody), &in)
@@ -148,9 +147,9 @@ func decode(body io.Reader, into any) error {
 	return nil
 }
 
-func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, roles []string, do func(context.Context, Caller, In) (Out, error)) {
+func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, do func(context.Context, Caller, In) (Out, error)) {
 	mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) {
-		c, in, ok := prepare[In](s, w, r, verb, roles)
+		c, in, ok := prepare[In](s, w, r, verb)
 		if !ok {
 			return
 		}
@@ -167,9 +166,9 @@ func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, roles []stri
 }
 
 // follow answers with a line of JSON for each Progress.
-func follow(s *Server, mux *http.ServeMux, verb string, roles []string, do func(context.Context, ProgressRequest, func(Progress)) error) {
+func follow(s *Server, mux *http.ServeMux, verb string, do func(context.Context, ProgressRequest, func(Progress)) error) {
 	mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) {
-		_, in, ok := prepare[ProgressRequest](s, w, r, verb, roles)
+		_, in, ok := prepare[ProgressRequest](s, w, r, verb)
 		if !ok {
 			return
 		}

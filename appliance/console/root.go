@@ -1,0 +1,96 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// root makes the tree of commands: the verbs, and more where there are more.
+func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
+	root := &cobra.Command{Use: "bumpless", Short: about, SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, SuggestionsMinimumDistance: 2}
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknown(c, args[0], v.prefix)
+		}
+		return c.Help()
+	}
+	root.PersistentFlags().BoolVar(&v.json, "json", false, "print JSON, one object on a line (see `help json`)")
+	root.PersistentFlags().Lookup("json").Usage = "print JSON, one object on a line"
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return misused("%v; see `%shelp %s`", err, v.prefix, strings.TrimPrefix(c.CommandPath(), "bumpless "))
+	})
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { v.help(c) })
+	root.AddCommand(v.commands()...)
+	root.AddCommand(more...)
+	root.SetHelpCommand(v.helpCommand(root))
+	root.SetOut(v.screen)
+	root.SetErr(v.screen)
+	return root
+}
+
+// unknown verb: the nearest ones are offered.
+func unknown(root *cobra.Command, verb, prefix string) error {
+	near := root.SuggestionsFor(verb)
+	if len(near) > 0 {
+		return misused("no command %q; did you mean %s?", verb, strings.Join(near, " or "))
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return misused("no command %q; there are %s (see `%shelp`)", verb, strings.Join(names, ", "), prefix)
+}
+
+// execute runs one command and returns its exit status. Errors go to errs, with
+// --json to the screen.
+func (v *verbs) execute(ctx context.Context, root *cobra.Command, args []string, errs *Screen) int {
+	root.SetArgs(args)
+	c, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return Done
+	}
+	// A flag that is not understood may stand before --json.
+	v.json = v.json || slices.Contains(args, "--json")
+	return v.report(c.Name(), err, errs)
+}
+
+// help prints a command's own page, or the overview.
+func (v *verbs) help(c *cobra.Command) {
+	text := c.Short + "\n\n"
+	if c.Long != "" {
+		text += c.Long + "\n\n"
+	}
+	if !c.HasParent() {
+		text = c.Short + "\n\n" + v.overview(c)
+	} else {
+		text += "usage: " + v.prefix + strings.TrimPrefix(c.CommandPath()+strings.TrimPrefix(c.Use, c.Name()), "bumpless ") + "\n"
+		for _, sub := range c.Commands() {
+			text += fmt.Sprintf("  %-28s %s\n", sub.Use, sub.Short)
+		}
+	}
+	if f := c.LocalFlags().FlagUsages(); f != "" {
+		text += "\n" + f
+	}
+	if f := c.InheritedFlags().FlagUsages(); f != "" {
+		text += "\n" + f
+	}
+	v.screen.Print(text)
+}
+
+func (v *verbs) overview(root *cobra.Command) string {
+	var text strings.Builder
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			fmt.Fprintf(&text, "  %-18s %s\n", c.Use, c.Short)
+		}
+	}
+	fmt.Fprintf(&text, "\n`%shelp COMMAND` says more; there is help on %s too\n", v.prefix, strings.Join(topicNames(), ", "))
+	return text.String()
+}

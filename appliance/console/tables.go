@@ -1,0 +1,91 @@
+package console
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"bumpless/appliance/api"
+)
+
+// table writes rows with their columns aligned.
+func table(w io.Writer, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	_ = t.Flush() // a Screen does not fail
+}
+
+func printStatus(w io.Writer, s api.Status) {
+	fmt.Fprintf(w, "site %s, host %s; leader %s, log entry %d\n", s.Site, s.Host, or(s.Leader, "none known"), s.Index)
+	fmt.Fprintf(w, "lease: %.1f s left\n", s.LeaseLeftS)
+	if s.WatchdogWithheld != "" {
+		fmt.Fprintf(w, "watchdog: WITHHELD, this host will be reset: %s\n", s.WatchdogWithheld)
+	}
+	fmt.Fprintf(w, "%s\n\n", s.WaitingPeriod)
+	rows := [][]string{{"HOST", "ROLE", "SERVICE", "MEMORY MiB", "FREE MiB", "SILENT"}}
+	for _, h := range s.Hosts {
+		memory, free := "-", "-"
+		if h.MemoryMiB > 0 {
+			memory, free = fmt.Sprint(h.MemoryMiB), fmt.Sprint(h.FreeMemoryMiB)
+		}
+		rows = append(rows, []string{h.Name, h.Role, h.Service, memory, free, silence(h.SilentS)})
+	}
+	table(w, rows)
+	fmt.Fprintln(w)
+	printGuests(w, s.Guests)
+}
+
+// silence of a host in seconds; only the leader knows it.
+func silence(s float64) string {
+	if s < 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f s", s)
+}
+
+func printGuests(w io.Writer, guests []api.Guest) {
+	if len(guests) == 0 {
+		fmt.Fprintln(w, "no guests")
+		return
+	}
+	rows := [][]string{{"GUEST", "RUNS ON", "HERE", "BUDGET", "MEMORY MiB", "GROUP", "MOVE"}}
+	for _, g := range guests {
+		owner := or(g.Owner, "-")
+		if !g.Wanted {
+			owner += " (not wanted)"
+		}
+		move := "-"
+		if g.Move != "" {
+			move = fmt.Sprintf("to %s: %s", g.MoveTo, g.MovePhase)
+		}
+		rows = append(rows, []string{g.Name, owner, or(g.Here, "-"), fmt.Sprintf("%d ms", g.BudgetMs), fmt.Sprint(g.MemoryMiB), or(g.Group, "-"), move})
+	}
+	table(w, rows)
+}
+
+func printEvent(w io.Writer, e api.Event) {
+	at := "-"
+	if e.AtMs > 0 {
+		at = time.UnixMilli(e.AtMs).UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	about := ""
+	for _, f := range []struct{ name, value string }{{"guest", e.Guest}, {"host", e.Host}, {"move", e.Move}} {
+		if f.value != "" {
+			about += "  " + f.name + "=" + f.value
+		}
+	}
+	// One event is one line, whatever the operator's reason held.
+	what := strings.ReplaceAll(e.What, "\n", " ")
+	fmt.Fprintf(w, "%d  %s  %s (%s)  %s%s\n", e.Index, at, e.By, e.Role, what, about)
+}
+
+func or(text, standard string) string {
+	if text == "" {
+		return standard
+	}
+	return text
+}

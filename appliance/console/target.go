@@ -1,0 +1,72 @@
+package console
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"bumpless/appliance/api"
+	"bumpless/appliance/config"
+	"bumpless/migrate/link"
+)
+
+// target is the daemon that a command line talks to.
+type target struct {
+	program Program
+
+	socket, site, host string
+	cert, key, ca      string
+}
+
+func (t *target) flags(f *pflag.FlagSet) {
+	f.StringVar(&t.socket, "socket", "", "talk to the daemon at this unix `path`")
+	f.StringVar(&t.site, "site", "", "the site `file`; default $BUMPLESS_SITE, then "+DefaultSite)
+	f.StringVar(&t.host, "host", "", "talk to this host's daemon by mutual TLS; default: this host's, by its socket")
+	f.StringVar(&t.cert, "cert", "", "your certificate `file` (see `help pki`)")
+	f.Lookup("cert").Usage = "your certificate's `file`"
+	f.StringVar(&t.key, "key", "", "its key's `file`; default: that of --cert, ending in .key")
+	f.StringVar(&t.ca, "ca", "", "the site's authority's `file`; default ca.crt in the site's pki_dir")
+}
+
+func (t *target) sitePath() string {
+	return or(or(t.site, os.Getenv("BUMPLESS_SITE")), DefaultSite)
+}
+
+// open chooses the daemon: --socket, this host's own socket, or --host by TLS.
+func (t *target) open() (api.Backend, error) {
+	if t.socket != "" {
+		return api.NewLocalClient(t.socket), nil
+	}
+	site, err := config.Load(t.sitePath())
+	if err != nil {
+		return nil, err
+	}
+	if t.host == "" {
+		socket := t.program.Socket(site)
+		if !readable(socket) {
+			return nil, misused("no daemon on this host (no %s): say --host NAME, one of %s", socket, strings.Join(named(site), ", "))
+		}
+		return api.NewLocalClient(socket), nil
+	}
+	h, ok := site.Host(t.host)
+	if !ok {
+		return nil, misused("no host %q in %s, there are %s", t.host, t.sitePath(), strings.Join(named(site), ", "))
+	}
+	if t.cert == "" {
+		return nil, misused("--host %s needs your certificate: say --cert FILE (`bumpless pki operator` makes one)", t.host)
+	}
+	files := link.Files{Cert: t.cert, Key: or(t.key, strings.TrimSuffix(t.cert, ".crt")+".key"), CA: or(t.ca, site.PKIDir+"/ca.crt")}
+	tlsConfig, err := files.Load()
+	if err != nil {
+		return nil, err
+	}
+	return api.NewClient(h.Name, h.Addresses(), h.APIPort, tlsConfig), nil
+}
+
+func named(site config.Site) (list []string) {
+	for _, h := range site.Hosts {
+		list = append(list, h.Name)
+	}
+	return list
+}

@@ -1,0 +1,48 @@
+// Bumpless moves virtual machines between the redundant servers of a substation
+// within a hard downtime budget, and never runs one twice.
+//
+// This is the one place where the parts meet: package node is the daemon,
+// migrate/gateway one end of a move, console what a person types.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"bumpless/appliance/config"
+	"bumpless/appliance/console"
+	"bumpless/appliance/node"
+	"bumpless/migrate/gateway"
+)
+
+// version of the release; the linker sets it.
+var version = "0.1.0-dev"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	outliveReaders()
+	p := console.Program{
+		Version: version,
+		Run: func(ctx context.Context, site config.Site, host string, log *slog.Logger) error {
+			return node.Run(ctx, node.Options{Site: site, Host: host, Log: log})
+		},
+		Gateway:       gateway.Main,
+		WaitingPeriod: node.WaitingPeriod,
+		Socket:        node.SocketPath,
+		In:            os.Stdin, Out: os.Stdout, Err: os.Stderr,
+	}
+	return p.Main(ctx, args)
+}
+
+// outliveReaders keeps a write to a closed standard output from being the end
+// of the program: a gateway that has committed must carry on when its daemon
+// dies, and a daemon when its log reader does. It is Notify and not Ignore,
+// which QEMU would inherit.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

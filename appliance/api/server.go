@@ -137,14 +137,19 @@ func decode(body io.Reader, into any) error {
 	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &long):
-		return &Refusal{Code: "malformed", Text: maxPerRequest}
-	case err != nil:
-		return &Refusal{Code: "malformed", Text: "the request is not understood: " + err.Error()}
+	if err == nil {
+		// What follows the request would be an order that nobody carries out.
+		if _, err = d.Token(); err == nil {
+			err = errors.New("something follows it")
+		} else if errors.Is(err, io.EOF) {
+			return nil
+		}
 	}
-	return nil
+	var long *http.MaxBytesError
+	if errors.As(err, &long) {
+		return &Refusal{Code: "malformed", Text: maxPerRequest}
+	}
+	return &Refusal{Code: "malformed", Text: "the request is not understood: " + err.Error()}
 }
 
 func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, do func(context.Context, Caller, In) (Out, error)) {

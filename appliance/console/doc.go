@@ -28,6 +28,9 @@
 //	accepted      Accepted         of an order; the only line with --dry-run or --no-wait
 //	progress      Progress         of an order that is followed, one on each line
 //	result        Result           the last line of an order that was followed
+//	release       string           of `version`
+//	check         object           of `check`: file, site, hosts, guests, waiting_period
+//	certificate   string           of `pki`: the file that was made
 //	error         {code,text}      the only or last line; code is "usage", "failed" or
 //	                               the code of a refusal
 //

@@ -153,7 +153,7 @@ func sentence(m Moved) string {
 	if m.Figures == nil {
 		return text
 	}
-	digest := "not compared"
+	digest := "not proved equal"
 	if m.Figures.DigestEqual {
 		digest = "equal"
 	}
@@ -186,7 +186,7 @@ func printMoves(w *Screen, moves []Moved) {
 		row := []string{m.Guest, m.From, m.To, m.Outcome, "-", fmt.Sprintf("%d ms", m.BudgetMs), "-", "-", "-", "-"}
 		if g := m.Figures; g != nil {
 			row[4], row[6], row[7] = fmt.Sprintf("%.1f ms", g.StopMs), fmt.Sprintf("%.1f ms", g.EstimateMs), size(g.LinkBytes)
-			row[8], row[9] = fmt.Sprintf("%.1f s", g.TotalS), map[bool]string{true: "equal", false: "not compared"}[g.DigestEqual]
+			row[8], row[9] = fmt.Sprintf("%.1f s", g.TotalS), map[bool]string{true: "equal", false: "not proved equal"}[g.DigestEqual]
 		}
 		rows = append(rows, row)
 	}

@@ -175,8 +175,24 @@ func (n *Node) command(ctx context.Context, c core.Command) error {
 	if refused := r.Err(); refused != nil {
 		return refusal(refused)
 	}
+	n.applied(ctx, r.Index)
 	return nil
 }
+
+// applied waits until this host has applied the log up to index: whoever gave
+// the order and asks next must not be told of the time before it. When ctx ends
+// first, the order stands all the same.
+func (n *Node) applied(ctx context.Context, index uint64) {
+	for n.loop.snapshot().State().Index < index {
+		select {
+		case <-time.After(appliedPoll):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const appliedPoll = 5 * time.Millisecond
 
 func refusal(err error) error {
 	var r *core.Refusal

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -24,8 +25,9 @@ const (
 const (
 	handshakeTimeout = 3 * time.Second
 	// lanStagger is how long the next LAN's address waits for the one before:
-	// a live LAN answers in a millisecond, a dead one never.
-	lanStagger = 50 * time.Millisecond
+	// a live LAN answers in a millisecond, or in a hundred on a host whose CPUs
+	// are taken; a dead one never.
+	lanStagger = 200 * time.Millisecond
 	// maxHandshakes bounds what strangers can hold open before they have
 	// shown a certificate.
 	maxHandshakes = 32
@@ -97,7 +99,11 @@ func (s *stream) welcome(raw net.Conn) {
 	kind, peer, err := s.greet(conn)
 	<-s.slots
 	if err != nil {
-		s.logger.Warn("raft connection refused", "from", raw.RemoteAddr().String(), "error", err.Error())
+		level := slog.LevelWarn
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			level = slog.LevelDebug // a peer whose connection over the other LAN was quicker
+		}
+		s.logger.Log(context.Background(), level, "raft connection refused", "from", raw.RemoteAddr().String(), "error", err.Error())
 		conn.Close()
 		return
 	}

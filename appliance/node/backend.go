@@ -11,6 +11,7 @@ import (
 
 	"bumpless/appliance/api"
 	"bumpless/ha/core"
+	"bumpless/ha/plan"
 )
 
 var (
@@ -120,30 +121,52 @@ func (n *Node) Drain(ctx context.Context, by api.Caller, r api.HostRequest) (api
 	if refused := core.Check(state, c).Err(); refused != nil {
 		return api.Accepted{}, refusal(refused)
 	}
-	var plan []string
-	agent := n.loop.snapshot()
-	for _, g := range state.Guests {
-		if g.Owner != r.Host {
-			continue
-		}
-		e, err := agent.Explain(now(), g.Name)
-		switch {
-		case err != nil:
-			return api.Accepted{}, err
-		case e.To == "":
-			plan = append(plan, fmt.Sprintf("guest %s stays: %s", g.Name, e.Why))
-		default:
-			plan = append(plan, fmt.Sprintf("guest %s moves to %s: %s", g.Name, e.To, e.Why))
-		}
+	lines, err := n.drainPlan(ctx, state, r.Host)
+	if err != nil {
+		return api.Accepted{}, err
 	}
-	slices.Sort(plan)
 	if r.DryRun {
-		return api.Accepted{Text: "would take host " + r.Host + " out of service", Plan: plan}, nil
+		return api.Accepted{Text: "would take host " + r.Host + " out of service", Plan: lines}, nil
 	}
 	if err := n.command(ctx, c); err != nil {
 		return api.Accepted{}, err
 	}
-	return api.Accepted{Text: "host " + r.Host + " is taken out of service; its guests are moved away", Plan: plan}, nil
+	return api.Accepted{Text: "host " + r.Host + " is taken out of service; its guests are moved away", Plan: lines}, nil
+}
+
+// drainPlan says, a line a guest, what draining the host would do.
+func (n *Node) drainPlan(ctx context.Context, state core.State, host string) (lines []string, err error) {
+	for _, g := range state.Guests {
+		if g.Owner != host {
+			continue
+		}
+		list, err := n.explain(ctx, g.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if e.To == "" {
+				lines = append(lines, fmt.Sprintf("guest %s stays: %s", g.Name, e.Why))
+			} else {
+				lines = append(lines, fmt.Sprintf("guest %s moves to %s: %s", g.Name, e.To, e.Why))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
+// explain is Explain with the explanations themselves.
+func (n *Node) explain(ctx context.Context, guest string) (list []plan.Explanation, err error) {
+	lines, err := n.Explain(ctx, api.ExplainRequest{Guest: guest})
+	for _, l := range lines {
+		var e plan.Explanation
+		if err := json.Unmarshal(l.Detail, &e); err != nil {
+			return nil, fmt.Errorf("explain guest %s: %w", l.Guest, err)
+		}
+		list = append(list, e)
+	}
+	return list, err
 }
 
 // Resume implements api.Backend.

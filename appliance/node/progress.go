@@ -163,7 +163,9 @@ func (n *Node) followMove(ctx context.Context, m core.Move, tell func(api.Progre
 			is, ok := n.loop.snapshot().State().FindMove(m.ID)
 			if ok && is.Phase != phase {
 				phase = is.Phase
-				if phase != core.Finished {
+				// Ready says only that the source's gateway may begin: it tells
+				// of itself next.
+				if phase == core.Preparing || phase == core.InDoubt {
 					tell(line(string(phase)))
 				}
 			}

@@ -66,7 +66,7 @@ type placedMark struct {
 
 // write makes demo.html: one page, no scripts, nothing from elsewhere.
 func (r *record) write(dir string, result Result) error {
-	t, err := template.New("demo").Parse(page)
+	t, err := template.New("demo").Funcs(template.FuncMap{"mb": megabytes}).Parse(page)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,8 @@ func (r *record) write(dir string, result Result) error {
 	}
 	return f.Close()
 }
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/bytesPerMB) }
 
 func (r *record) timeline(result Result) timeline {
 	r.mu.Lock()

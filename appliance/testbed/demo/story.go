@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"bumpless/appliance/api"
@@ -35,6 +34,7 @@ type story struct {
 	began    time.Time
 	cluster  *testbed.Cluster
 	settings protection.Settings
+	screen   *screen
 	consoles map[string]*operator
 	result   Result
 	record   *record
@@ -42,7 +42,7 @@ type story struct {
 }
 
 func newStory(ctx context.Context, dir, binary, cache string) (*story, error) {
-	s := &story{ctx: ctx, began: time.Now(), settings: protection.Defaults(), consoles: map[string]*operator{}, result: Result{Version: 1}}
+	s := &story{ctx: ctx, began: time.Now(), settings: protection.Defaults(), screen: &screen{to: os.Stdout}, consoles: map[string]*operator{}, result: Result{Version: 1}}
 	s.say("1. three hosts come up: %s, %s and a witness, on a station bus and two LANs", hostA, hostB)
 	var err error
 	s.cluster, err = testbed.NewCluster(testbed.ClusterOptions{Dir: dir, Binary: binary,
@@ -66,7 +66,7 @@ func (s *story) close() {
 // say tells a step, with the time since the beginning.
 func (s *story) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	fmt.Printf("\n[%6.2f s] %s\n", time.Since(s.began).Seconds(), text)
+	s.screen.say(fmt.Sprintf("\n[%6.2f s] %s", time.Since(s.began).Seconds(), text))
 	if s.record != nil {
 		s.record.mark(text)
 	}
@@ -89,9 +89,9 @@ func (s *story) comeUp() error {
 		return err
 	}
 	s.say("the cluster is up: %s leads", st.Leader)
-	fmt.Println("   ", st.WaitingPeriod)
+	s.screen.say("    " + st.WaitingPeriod)
 	for _, host := range []string{hostA, hostB} {
-		s.consoles[host] = newOperator(host, s.cluster.Console(host), indented{os.Stdout})
+		s.consoles[host] = newOperator(host, s.cluster.Console(host), s.screen.console())
 	}
 	return nil
 }
@@ -313,15 +313,4 @@ func (s *story) notBefore(f Failover, waitingS float64) error {
 		return fmt.Errorf("the guest was back after %.1f s: it must not start before %.1f s", f.RestoredS, least)
 	}
 	return nil
-}
-
-// indented shows a console's text apart from the story's own.
-type indented struct{ to *os.File }
-
-func (w indented) Write(b []byte) (int, error) {
-	text := strings.ReplaceAll(string(b), "\r", "")
-	if _, err := fmt.Fprint(w.to, strings.ReplaceAll(text, "\n", "\n    | ")); err != nil {
-		return 0, err
-	}
-	return len(b), nil
 }

@@ -12,7 +12,7 @@ import (
 // root makes the tree of commands: the verbs, and more where there are more.
 func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{Use: "bumpless", Short: about, SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, SuggestionsMinimumDistance: 2}
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}}
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknown(c, args[0], v.prefix)
@@ -35,6 +35,7 @@ func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
 
 // unknown verb: the nearest ones are offered.
 func unknown(root *cobra.Command, verb, prefix string) error {
+	root.SuggestionsMinimumDistance = 2
 	near := root.SuggestionsFor(verb)
 	if len(near) > 0 {
 		return misused("no command %q; did you mean %s?", verb, strings.Join(near, " or "))

@@ -52,6 +52,32 @@ func TestAGatewayOutlivesWhoReadsIt(t *testing.T) {
 	}
 }
 
+// At a host's shutdown every process gets SIGTERM at once. A gateway has a guest
+// in its hands and ends when its daemon tells it to.
+func TestAGatewayIsNotEndedBySIGTERM(t *testing.T) {
+	c := program("gateway", "source")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// More than a pipe holds: when it is written the gateway is reading.
+	if _, err := in.Write(bytes.Repeat([]byte(" "), 256<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	in.Close()
+	err = c.Wait()
+	if status := c.ProcessState.Sys().(syscall.WaitStatus); !status.Exited() {
+		t.Errorf("gateway after SIGTERM = %v; want it to go on until its input ends", err)
+	}
+}
+
 func TestTheProgramIsWired(t *testing.T) {
 	var errs bytes.Buffer
 	c := program("check", "--site", "config/example.yaml")

@@ -267,6 +267,9 @@ func TestCompletionScriptsAreWhatTheShellTakes(t *testing.T) {
 			t.Errorf("bash does not take its script: %v\n%s", err, text)
 		}
 	}
+	if out, _, _ := i.enter("__complete status --site $D/site.yaml --host h"); !strings.HasPrefix(out, "host-a\n") {
+		t.Errorf("complete --host = %q; want host-a", out)
+	}
 	if _, errs, status := i.enter("completion csh"); status != Misused || !strings.Contains(errs, "bash, zsh or fish") {
 		t.Errorf("completion csh = %d %q", status, errs)
 	}

@@ -43,7 +43,6 @@ var home = map[string]string{
 	"go.bug.st/serial":                    "appliance/console",
 	"github.com/goccy/go-yaml":            "appliance/config",
 	"github.com/spf13/cobra":              "appliance/console",
-	"github.com/spf13/pflag":              "appliance/console", // cobra takes flags as its types
 	"github.com/klauspost/compress":       "migrate/link",
 	"github.com/google/gopacket":          "iec61850/ether",
 }

@@ -26,7 +26,10 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// A second signal ends the program at once. A gateway takes no notice of the
+	// first: when the host is shut down it has a guest in its hands, and the end
+	// of its daemon (its standard input) tells it in time.
+	context.AfterFunc(ctx, stop)
 	outliveReaders()
 	p := console.Program{
 		Version: version,

@@ -28,6 +28,7 @@
 //	accepted      Accepted         of an order; the only line with --dry-run or --no-wait
 //	progress      Progress         of an order that is followed, one on each line
 //	result        Result           the last line of an order that was followed
+//	help          string           of `help`
 //	release       string           of `version`
 //	check         object           of `check`: file, site, hosts, guests, waiting_period
 //	certificate   string           of `pki`: the file that was made

@@ -103,9 +103,15 @@ func (f *follower) tell(p api.Progress) error {
 
 func moved(p api.Progress, budget int) Moved {
 	m := Moved{Move: p.Move, Guest: p.Guest, From: p.From, To: p.To, Outcome: p.Outcome, Reason: p.Reason, BudgetMs: budget}
-	var figures Figures
-	if p.Result != nil && json.Unmarshal(p.Result, &figures) == nil {
-		m.Figures = &figures
+	var told struct {
+		Figures
+		BudgetMs int `json:"budget_ms"`
+	}
+	if p.Result != nil && json.Unmarshal(p.Result, &told) == nil {
+		m.Figures = &told.Figures
+		if told.BudgetMs > 0 {
+			m.BudgetMs = told.BudgetMs // the one that the move was held to
+		}
 	}
 	return m
 }
@@ -135,8 +141,16 @@ func (f *follower) words(p api.Progress) string {
 }
 
 func passLine(p api.Progress, budget int) string {
-	return fmt.Sprintf("%s: pass %d  %d pages  held %s  queued %s  link %s at %s/s  stop now: %.0f of %d ms", p.Guest, p.Pass.Number, p.Pass.Pages,
-		size(p.Pass.HeldBytes), size(p.Pass.QueuedBytes), size(p.Pass.LinkBytes), size(int64(p.Pass.LinkBytesPerS)), p.Pass.EstimateMs, budget)
+	return fmt.Sprintf("%s: pass %d  %d pages  held %s  queued %s  link %s at %s/s  estimate %.0f ms%s", p.Guest, p.Pass.Number, p.Pass.Pages,
+		size(p.Pass.HeldBytes), size(p.Pass.QueuedBytes), size(p.Pass.LinkBytes), size(int64(p.Pass.LinkBytesPerS)), p.Pass.EstimateMs, of(budget))
+}
+
+// of is the budget that a pause is compared with, if it is known.
+func of(budgetMs int) string {
+	if budgetMs == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" of %d ms", budgetMs)
 }
 
 func size(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
@@ -157,8 +171,8 @@ func sentence(m Moved) string {
 	if m.Figures.DigestEqual {
 		digest = "equal"
 	}
-	return text + fmt.Sprintf("\n           stopped %.1f ms of %d ms, estimate %.1f ms, %s over the link, %.1f s in all, digests %s",
-		m.Figures.StopMs, m.BudgetMs, m.Figures.EstimateMs, size(m.Figures.LinkBytes), m.Figures.TotalS, digest)
+	return text + fmt.Sprintf("\n           stopped %.1f ms%s, estimate %.1f ms, %s over the link, %.1f s in all, digests %s",
+		m.Figures.StopMs, of(m.BudgetMs), m.Figures.EstimateMs, size(m.Figures.LinkBytes), m.Figures.TotalS, digest)
 }
 
 // end shows the outcome; the error holds the exit status.

@@ -43,10 +43,18 @@ func (v *verbs) call(ctx context.Context, do func(context.Context, api.Backend) 
 	return do(ctx, b)
 }
 
+// status asks for it; its lists are never null, for those who read JSON.
 func (v *verbs) status(ctx context.Context, b api.Backend) (api.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	return b.Status(ctx)
+	s, err := b.Status(ctx)
+	if s.Hosts == nil {
+		s.Hosts = []api.HostStatus{}
+	}
+	if s.Guests == nil {
+		s.Guests = []api.Guest{}
+	}
+	return s, err
 }
 
 // answer prints value as JSON, or with print.
@@ -62,7 +70,7 @@ func (v *verbs) statusCommand() *cobra.Command {
 	return &cobra.Command{Use: "status", Short: "the site as this host knows it: hosts, guests, lease, waiting period", Args: nothingMore,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return v.call(c.Context(), func(ctx context.Context, b api.Backend) error {
-				s, err := b.Status(ctx)
+				s, err := v.status(ctx, b)
 				if err != nil {
 					return err
 				}
@@ -75,12 +83,9 @@ func (v *verbs) guestsCommand() *cobra.Command {
 	return &cobra.Command{Use: "guests", Short: "the guests: where they run, their budgets, moves in progress", Args: nothingMore,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return v.call(c.Context(), func(ctx context.Context, b api.Backend) error {
-				s, err := b.Status(ctx)
+				s, err := v.status(ctx, b)
 				if err != nil {
 					return err
-				}
-				if s.Guests == nil {
-					s.Guests = []api.Guest{}
 				}
 				return v.answer("guests", "guests", s.Guests, func() { printGuests(v.screen, s.Guests) })
 			})

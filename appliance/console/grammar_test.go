@@ -151,7 +151,7 @@ func TestJSONIsStable(t *testing.T) {
 		{"move main1 host-b --no-wait", &fakeDaemon{}}, {"drain host-a --dry-run", &fakeDaemon{}}, {"resume host-a", &fakeDaemon{}},
 		{"drain host-a", &fakeDaemon{plays: aDrain()}}, {"move main1 host-b", &fakeDaemon{plays: refusedMove()}},
 		{"move main1 host-b", &fakeDaemon{refuse: &api.Refusal{Code: "no-room", Text: "host-b has 12 MiB"}}},
-		{"move main1 host-b --fast", &fakeDaemon{}}, {"drian", &fakeDaemon{}}, {"status", &fakeDaemon{refuse: errors.New("no answer")}},
+		{"help exit", &fakeDaemon{}}, {"move main1 host-b --fast", &fakeDaemon{}}, {"drian", &fakeDaemon{}}, {"status", &fakeDaemon{refuse: errors.New("no answer")}},
 	} {
 		out, errs, _ := enterLine(c.f, strings.Fields(c.line+" --json")...)
 		if errs != "" {

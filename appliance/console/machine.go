@@ -14,7 +14,7 @@ import (
 
 // commands that the command line has and the serial console has not.
 func (p Program) commands(v *verbs, t *target) []*cobra.Command {
-	return []*cobra.Command{p.runCommand(t), p.gatewayCommand(), p.checkCommand(v, t), p.pkiCommand(v), p.versionCommand(v), completionCommand()}
+	return []*cobra.Command{p.runCommand(t), p.gatewayCommand(), p.checkCommand(v, t), p.pkiCommand(v), p.versionCommand(v), p.completionCommand()}
 }
 
 func (p Program) runCommand(t *target) *cobra.Command {
@@ -162,7 +162,7 @@ func parseIPs(words []string) (list []net.IP, err error) {
 	return list, nil
 }
 
-func completionCommand() *cobra.Command {
+func (p Program) completionCommand() *cobra.Command {
 	return &cobra.Command{Use: "completion SHELL", Short: "a script that completes commands and names in bash, zsh or fish", ValidArgs: []string{"bash", "zsh", "fish"},
 		RunE: func(c *cobra.Command, args []string) error {
 			shell := ""
@@ -170,7 +170,7 @@ func completionCommand() *cobra.Command {
 				shell = args[0]
 			}
 			// The scripts hold tabs and are not for a person: past the Screen.
-			switch out := c.Root().OutOrStdout().(*Screen).Out; shell {
+			switch out := p.Out; shell {
 			case "bash":
 				return c.Root().GenBashCompletionV2(out, true)
 			case "zsh":

@@ -40,8 +40,11 @@ func (p Program) Main(ctx context.Context, args []string) int {
 	t := &target{program: p}
 	v := &verbs{screen: screenOn(p.Out), prefix: "bumpless ", open: t.open}
 	root := v.root("moves virtual machines between a substation's servers within a hard downtime budget", p.commands(v, t)...)
-	t.flags(root.PersistentFlags())
-	return v.execute(ctx, root, args, screenOn(p.Err))
+	errs := screenOn(p.Err)
+	if err := t.addFlags(root); err != nil {
+		return v.report("bumpless", err, errs)
+	}
+	return v.execute(ctx, root, args, errs)
 }
 
 // screenOn finds out whether w is a terminal.

@@ -12,19 +12,20 @@ import (
 // root makes the tree of commands: the verbs, and more where there are more.
 func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{Use: "bumpless", Short: about, SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, SuggestionsMinimumDistance: 2}
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}}
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknown(c, args[0], v.prefix)
 		}
 		return c.Help()
 	}
-	root.PersistentFlags().BoolVar(&v.json, "json", false, "print JSON, one object on a line (see `help json`)")
-	root.PersistentFlags().Lookup("json").Usage = "print JSON, one object on a line"
+	root.PersistentFlags().BoolVar(&v.json, "json", false, "print JSON, one object on a line")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return misused("%v; see `%shelp %s`", err, v.prefix, strings.TrimPrefix(c.CommandPath(), "bumpless "))
 	})
-	root.SetHelpFunc(func(c *cobra.Command, _ []string) { v.help(c) })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		_ = v.page(v.help(c)) // cobra has no way to hand it on
+	})
 	root.AddCommand(v.commands()...)
 	root.AddCommand(more...)
 	root.SetHelpCommand(v.helpCommand(root))
@@ -35,6 +36,7 @@ func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
 
 // unknown verb: the nearest ones are offered.
 func unknown(root *cobra.Command, verb, prefix string) error {
+	root.SuggestionsMinimumDistance = 2
 	near := root.SuggestionsFor(verb)
 	if len(near) > 0 {
 		return misused("no command %q; did you mean %s?", verb, strings.Join(near, " or "))
@@ -61,8 +63,13 @@ func (v *verbs) execute(ctx context.Context, root *cobra.Command, args []string,
 	return v.report(c.Name(), err, errs)
 }
 
-// help prints a command's own page, or the overview.
-func (v *verbs) help(c *cobra.Command) {
+// page shows a page of help.
+func (v *verbs) page(text string) error {
+	return v.answer("help", "help", text, func() { v.screen.Print(text) })
+}
+
+// help is a command's own page, or the overview.
+func (v *verbs) help(c *cobra.Command) string {
 	text := c.Short + "\n\n"
 	if c.Long != "" {
 		text += c.Long + "\n\n"
@@ -81,7 +88,7 @@ func (v *verbs) help(c *cobra.Command) {
 	if f := c.InheritedFlags().FlagUsages(); f != "" {
 		text += "\n" + f
 	}
-	v.screen.Print(text)
+	return text
 }
 
 func (v *verbs) overview(root *cobra.Command) string {

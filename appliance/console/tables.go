@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -21,7 +22,9 @@ func table(w io.Writer, rows [][]string) {
 
 func printStatus(w io.Writer, s api.Status) {
 	fmt.Fprintf(w, "site %s, host %s; leader %s, log entry %d\n", s.Site, s.Host, or(s.Leader, "none known"), s.Index)
-	fmt.Fprintf(w, "lease: %.1f s left\n", s.LeaseLeftS)
+	if runsGuests(s) {
+		fmt.Fprintf(w, "lease: %.1f s left\n", s.LeaseLeftS)
+	}
 	if s.WatchdogWithheld != "" {
 		fmt.Fprintf(w, "watchdog: WITHHELD, this host will be reset: %s\n", s.WatchdogWithheld)
 	}
@@ -38,6 +41,9 @@ func printStatus(w io.Writer, s api.Status) {
 	fmt.Fprintln(w)
 	printGuests(w, s.Guests)
 }
+
+// runsGuests tells whether the answering host needs a lease: a witness does not.
+func runsGuests(s api.Status) bool { return slices.Contains(serverNames(s), s.Host) }
 
 // silence of a host in seconds; only the leader knows it.
 func silence(s float64) string {

@@ -4,7 +4,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"bumpless/appliance/api"
 	"bumpless/appliance/config"
@@ -19,14 +19,15 @@ type target struct {
 	cert, key, ca      string
 }
 
-func (t *target) flags(f *pflag.FlagSet) {
+func (t *target) addFlags(root *cobra.Command) error {
+	f := root.PersistentFlags()
 	f.StringVar(&t.socket, "socket", "", "talk to the daemon at this unix `path`")
 	f.StringVar(&t.site, "site", "", "the site `file`; default $BUMPLESS_SITE, then "+DefaultSite)
-	f.StringVar(&t.host, "host", "", "talk to this host's daemon by mutual TLS; default: this host's, by its socket")
-	f.StringVar(&t.cert, "cert", "", "your certificate `file` (see `help pki`)")
-	f.Lookup("cert").Usage = "your certificate's `file`"
+	f.StringVar(&t.host, "host", "", "talk to the daemon of the host `name` by mutual TLS; default: this host's own, by its socket")
+	f.StringVar(&t.cert, "cert", "", "your certificate's `file`")
 	f.StringVar(&t.key, "key", "", "its key's `file`; default: that of --cert, ending in .key")
 	f.StringVar(&t.ca, "ca", "", "the site's authority's `file`; default ca.crt in the site's pki_dir")
+	return root.RegisterFlagCompletionFunc("host", t.hosts)
 }
 
 func (t *target) sitePath() string {
@@ -62,6 +63,15 @@ func (t *target) open() (api.Backend, error) {
 		return nil, err
 	}
 	return api.NewClient(h.Name, h.Addresses(), h.APIPort, tlsConfig), nil
+}
+
+// hosts completes --host.
+func (t *target) hosts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	site, err := config.Load(t.sitePath())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return named(site), cobra.ShellCompDirectiveNoFileComp
 }
 
 func named(site config.Site) (list []string) {

@@ -76,18 +76,15 @@ func (v *verbs) helpCommand(root *cobra.Command) *cobra.Command {
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				v.help(root)
-				return nil
+				return v.page(v.help(root))
 			}
 			if topic, ok := topics[args[0]]; ok {
-				v.screen.Print(topic())
-				return nil
+				return v.page(topic())
 			}
 			c, rest, err := root.Find(args)
 			if err != nil || c == root || len(rest) > 0 {
 				return unknown(root, strings.Join(args, " "), v.prefix)
 			}
-			v.help(c)
-			return nil
+			return v.page(v.help(c))
 		}}
 }

@@ -66,8 +66,7 @@ func order(by api.Caller) core.Order {
 
 // Move implements api.Backend.
 func (n *Node) Move(ctx context.Context, by api.Caller, r api.MoveRequest) (api.Accepted, error) {
-	agent := n.loop.snapshot()
-	state := agent.State()
+	state := n.newest(ctx)
 	g, ok := state.Guests[r.Guest]
 	if !ok {
 		return api.Accepted{}, &api.Refusal{Code: string(core.Unknown), Text: fmt.Sprintf("no guest %q: see `bumpless guests`", r.Guest)}
@@ -116,7 +115,7 @@ func (n *Node) admittedAt(ctx context.Context, to, from, name string) error {
 
 // Drain implements api.Backend.
 func (n *Node) Drain(ctx context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
-	state := n.loop.snapshot().State()
+	state := n.newest(ctx)
 	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, On: true, Reason: r.Reason}}
 	if refused := core.Check(state, c).Err(); refused != nil {
 		return api.Accepted{}, refusal(refused)
@@ -172,7 +171,7 @@ func (n *Node) explain(ctx context.Context, guest string) (list []plan.Explanati
 // Resume implements api.Backend.
 func (n *Node) Resume(ctx context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
 	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, Reason: r.Reason}}
-	if refused := core.Check(n.loop.snapshot().State(), c).Err(); refused != nil {
+	if refused := core.Check(n.newest(ctx), c).Err(); refused != nil {
 		return api.Accepted{}, refusal(refused)
 	}
 	if r.DryRun {
@@ -200,6 +199,21 @@ func (n *Node) command(ctx context.Context, c core.Command) error {
 	}
 	n.applied(ctx, r.Index)
 	return nil
+}
+
+// newest is the state as the leader had it when it was asked: an order that was
+// given through another host a moment ago must not be judged by the time before
+// it. When the leader does not answer, what is known here has to do; the log
+// judges every order once more.
+func (n *Node) newest(ctx context.Context) core.State {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	if leader := n.raft.Leader(); leader != "" && leader != n.self.Name {
+		if s, err := n.peer(leader).Status(ctx); err == nil {
+			n.applied(ctx, s.Index)
+		}
+	}
+	return n.loop.snapshot().State()
 }
 
 // applied waits until this host has applied the log up to index: whoever gave

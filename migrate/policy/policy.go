@@ -14,6 +14,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -144,7 +145,8 @@ func refusal(s Situation, estimate time.Duration) string {
 	room := s.Limit() - s.Fixed
 	need := fmt.Sprintf("a budget of %d ms", (estimate+s.Margin+time.Millisecond-1)/time.Millisecond)
 	if room > 0 {
-		need = fmt.Sprintf("%.1fx the link, or %s", float64(moving)/float64(room), need)
+		// Rounded up: what is asked for must be enough.
+		need = fmt.Sprintf("%.1fx the link, or %s", math.Ceil(10*float64(moving)/float64(room))/10, need)
 	}
 	return fmt.Sprintf("estimate %d ms, budget %d ms less %d ms margin: needs %s; hot set %.1f MB in %d regions",
 		estimate.Milliseconds(), s.Budget.Milliseconds(), s.Margin.Milliseconds(), need,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,8 +85,12 @@ func Server(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 	return Conn{tls.Server(meteredConn{raw, meter}, config), raw}, nil
 }
 
+// keepAlive notices within 20 s that the peer's host is gone: whoever only
+// reads would not.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}
+
 func tune(c *net.TCPConn) error {
-	if err := c.SetNoDelay(true); err != nil {
+	if err := errors.Join(c.SetNoDelay(true), c.SetKeepAliveConfig(keepAlive)); err != nil {
 		return fmt.Errorf("tune connection: %w", err)
 	}
 	if err := c.SetWriteBuffer(sendBuffer); err != nil && !errors.Is(err, syscall.EPERM) {

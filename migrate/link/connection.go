@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -124,6 +125,17 @@ func (f Files) Load() (*tls.Config, error) {
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
 		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	}, nil
+}
+
+// Linger lets the peer read what was written last: it says that nothing more
+// will be, and discards what still comes, until the peer closes or the wait is
+// over. To close with data unread would be a reset, which takes back what the
+// peer has not read.
+func (c Conn) Linger(wait time.Duration) {
+	if c.raw.CloseWrite() != nil || c.raw.SetReadDeadline(time.Now().Add(wait)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, c.raw) // it ends with the connection or the wait
 }
 
 // Cut ends the connection at once, without TLS's farewell: whoever is blocked

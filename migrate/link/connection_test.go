@@ -2,67 +2,20 @@ package link
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"bumpless/migrate/link/linktest"
 )
 
-// site makes certificates the way a site has them.
-type site struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newSite(t *testing.T) *site {
-	t.Helper()
-	s := &site{t: t, dir: t.TempDir()}
-	s.cert, s.key = s.issue("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	return s
-}
-
-func (s *site) issue(name string, c *x509.Certificate, by *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-	s.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(s.t, err)
-	c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if by == nil {
-		by, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, by, &key.PublicKey, signer)
-	must(s.t, err)
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	must(s.t, err)
-	s.save(name+".crt", "CERTIFICATE", der)
-	s.save(name+".key", "PRIVATE KEY", raw)
-	parsed, err := x509.ParseCertificate(der)
-	must(s.t, err)
-	return parsed, key
-}
-
-func (s *site) save(name, kind string, der []byte) {
-	s.t.Helper()
-	must(s.t, os.WriteFile(filepath.Join(s.dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-}
-
-func (s *site) host(name string) Files {
-	s.t.Helper()
-	s.issue(name, &x509.Certificate{DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, s.cert, s.key)
-	return Files{Cert: s.dir + "/" + name + ".crt", Key: s.dir + "/" + name + ".key", CA: s.dir + "/ca.crt"}
+func files(s *linktest.Site, name string) Files {
+	cert, key, ca := s.Host(name)
+	return Files{Cert: cert, Key: key, CA: ca}
 }
 
 func must(t *testing.T, err error) {
@@ -133,10 +86,10 @@ func exchange(ctx context.Context, c Conn) error {
 }
 
 func TestOnlyTheRightPeerIsTalkedTo(t *testing.T) {
-	ours, theirs := newSite(t), newSite(t)
-	a, b := load(t, ours.host("host-a")), load(t, ours.host("host-b"))
-	other := load(t, ours.host("host-c"))
-	strangerA, strangerB := load(t, theirs.host("host-a")), load(t, theirs.host("host-b"))
+	ours, theirs := linktest.NewSite(t), linktest.NewSite(t)
+	a, b := load(t, files(ours, "host-a")), load(t, files(ours, "host-b"))
+	other := load(t, files(ours, "host-c"))
+	strangerA, strangerB := load(t, files(theirs, "host-a")), load(t, files(theirs, "host-b"))
 	strangerA.RootCAs, strangerB.ClientCAs = a.RootCAs, b.ClientCAs // they would trust us
 	nobody := a.Clone()
 	nobody.Certificates = nil
@@ -166,12 +119,12 @@ func TestOnlyTheRightPeerIsTalkedTo(t *testing.T) {
 }
 
 func TestCutReleasesAWriterAtOnce(t *testing.T) {
-	s := newSite(t)
+	s := linktest.NewSite(t)
 	rawClient, rawServer := loopback(t)
 	var m Meter
-	c, err := Client(rawClient, load(t, s.host("host-a")), "host-b", &m)
+	c, err := Client(rawClient, load(t, files(s, "host-a")), "host-b", &m)
 	must(t, err)
-	server, err := Server(rawServer, load(t, s.host("host-b")), "host-a", &m)
+	server, err := Server(rawServer, load(t, files(s, "host-b")), "host-a", &m)
 	must(t, err)
 	shaken := make(chan error, 1)
 	go func() { shaken <- server.Handshake() }()
@@ -200,7 +153,7 @@ func TestCutReleasesAWriterAtOnce(t *testing.T) {
 }
 
 func TestFilesThatAreNotCertificatesAreNamed(t *testing.T) {
-	good := newSite(t).host("host-a")
+	good := files(linktest.NewSite(t), "host-a")
 	none := filepath.Join(t.TempDir(), "none")
 	must(t, os.WriteFile(none, []byte("no PEM"), 0o600))
 	for name, f := range map[string]Files{

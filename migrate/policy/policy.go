@@ -65,7 +65,7 @@ type Situation struct {
 	FreshBytes    int64 // pages that the last pass brought and that were not held
 	InFlightBytes int64 // written to sockets, not yet acknowledged
 	Ratio         float64
-	LinkBytesPerS float64
+	LinkBytesPerS float64       // 0: not measured yet
 	Fixed         time.Duration // cost of a switchover without pages
 	Regions       int           // contiguous runs of pending pages
 
@@ -81,6 +81,10 @@ func (s Situation) Estimate() time.Duration {
 	bytes := float64(s.PendingBytes+s.FreshBytes)*s.Ratio + float64(s.InFlightBytes)
 	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second))
 }
+
+// ready: there is something to decide on. A link that nobody has measured yet
+// is no reason to refuse.
+func (s Situation) ready() bool { return s.AllSentOnce && s.LinkBytesPerS > 0 }
 
 // Limit is the longest estimate that may be tried.
 func (s Situation) Limit() time.Duration { return s.Budget - s.Margin }

@@ -179,12 +179,16 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestNothingIsDecidedBeforeEveryPageWasSentOnce(t *testing.T) {
-	for _, policy := range Names() {
-		for _, estimate := range []int{30, 900} {
-			d, _ := after(t, policy, repeat(30, estimate), func(s *Situation) { s.AllSentOnce = false })
-			if d.Verdict != Wait {
-				t.Errorf("%s at %d ms: verdict %d; want Wait", policy, estimate, d.Verdict)
+func TestNothingIsDecidedTooEarly(t *testing.T) {
+	for name, change := range map[string]func(*Situation){
+		"pages were never sent":    func(s *Situation) { s.AllSentOnce = false },
+		"the link is not measured": func(s *Situation) { s.LinkBytesPerS = 0 },
+	} {
+		for _, policy := range Names() {
+			for _, estimate := range []int{30, 900} {
+				if d, _ := after(t, policy, repeat(30, estimate), change); d.Verdict != Wait {
+					t.Errorf("%s: %s at %d ms: verdict %d; want Wait", name, policy, estimate, d.Verdict)
+				}
 			}
 		}
 	}

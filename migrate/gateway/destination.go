@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +24,8 @@ type destination struct {
 	qemu  *qmp.Client
 	pipe  *net.UnixConn
 	meter link.Meter
-	conns []link.Conn
+	seats []seat        // of the source's connections, by number
+	gone  chan struct{} // closed when the move is over
 
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
@@ -49,7 +48,7 @@ type received struct {
 	newest  tag
 }
 
-const defaultRAMBytes = 1 << 40
+const defaultRAMBytes = 64 << 30
 
 // RunDestination takes a guest in. Its QEMU must wait with -S -incoming defer.
 // The guest runs here only after COMMIT; with any outcome but Moved the caller
@@ -63,7 +62,7 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
 	defer cancel()
-	d := &destination{cfg: cfg, report: report, began: time.Now(), all: make(chan struct{}), started: make(chan struct{}),
+	d := &destination{cfg: cfg, report: report, began: time.Now(), all: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
 		control: make(chan link.Frame, 4), failed: make(chan error, maxConnections+1)}
 	defer d.close()
 	result := Result{Outcome: Failed}
@@ -82,8 +81,11 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 func (d *destination) phase(p Phase) { d.report(Event{Phase: p, AtMs: ms(time.Since(d.began))}) }
 
 func (d *destination) close() {
-	for _, c := range d.conns {
-		c.Cut()
+	close(d.gone)
+	for _, s := range d.seats {
+		if s.taken() {
+			s.conn.Cut()
+		}
 	}
 	if d.pipe != nil {
 		d.pipe.Close()
@@ -95,12 +97,22 @@ func (d *destination) close() {
 
 // tellWhy lets the source know, if the link still takes anything.
 func (d *destination) tellWhy(err error) {
-	if len(d.conns) == 0 {
+	if len(d.seats) == 0 || !d.seats[0].taken() {
 		return
 	}
 	text := err.Error()
-	_ = d.conns[0].SetWriteDeadline(time.Now().Add(time.Second)) // a closed connection fails in Write
-	_ = link.Write(d.conns[0], link.Frame{Type: link.Abort, Body: []byte(text[:min(len(text), 1024)])})
+	if d.send(link.Frame{Type: link.Abort, Body: []byte(text[:min(len(text), 1024)])}, time.Second) == nil {
+		d.seats[0].conn.Linger(time.Second)
+	}
+}
+
+// send writes a frame over connection 0.
+func (d *destination) send(f link.Frame, wait time.Duration) error {
+	c := d.seats[0].conn
+	if err := c.SetWriteDeadline(time.Now().Add(wait)); err != nil {
+		return fmt.Errorf("write %s frame: %w", f.Type, err)
+	}
+	return link.Write(c, f)
 }
 
 func (d *destination) run(ctx context.Context) error {
@@ -111,13 +123,12 @@ func (d *destination) run(ctx context.Context) error {
 	if err := d.startIncoming(ctx); err != nil {
 		return err
 	}
-	readers, err := d.accept(ctx)
-	if err != nil {
+	if err := d.accept(ctx); err != nil {
 		return err
 	}
 	d.phase(Streaming)
-	for i, r := range readers {
-		go d.receive(r, i)
+	for i, s := range d.seats {
+		go d.receive(s.reader, i)
 	}
 	if err := d.load(ctx); err != nil {
 		return err
@@ -140,6 +151,8 @@ func (d *destination) startIncoming(ctx context.Context) error {
 	}
 	d.pipe = ours
 	d.out = stream.NewWriter(ours, readAhead)
+	// A QEMU that does not read must not keep an abandoned move waiting.
+	context.AfterFunc(ctx, func() { _ = ours.SetWriteDeadline(time.Now()) }) // closed is as good
 	err = d.qemu.SendFD(ctx, "bumpless", int(theirs.Fd()))
 	theirs.Close()
 	if err != nil {
@@ -152,96 +165,6 @@ func (d *destination) startIncoming(ctx context.Context) error {
 	// say; but they must be read.
 	go func() { _, _ = io.Copy(io.Discard, ours) }()
 	return nil
-}
-
-// accept waits for all connections of the source.
-func (d *destination) accept(ctx context.Context) ([]*link.Reader, error) {
-	config, err := d.cfg.TLS.Load()
-	if err != nil {
-		return nil, err
-	}
-	incoming := make(chan *net.TCPConn)
-	var addresses []string
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for _, a := range d.cfg.Listen {
-		l, err := net.Listen("tcp", a)
-		if err != nil {
-			return nil, fmt.Errorf("listen for the source's gateway: %w", err)
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
-		go acceptOn(ctx, l, incoming)
-	}
-	d.report(Event{Phase: Connecting, AtMs: ms(time.Since(d.began)), Addresses: addresses})
-	var readers []*link.Reader
-	for {
-		select {
-		case raw := <-incoming:
-			r, h, err := d.welcome(ctx, raw, config, len(readers))
-			if err != nil {
-				// A stranger, or a source of another move: refused, and said;
-				// the right one may still come.
-				d.report(Event{Phase: Connecting, AtMs: ms(time.Since(d.began)), Result: &Result{Outcome: Refused, Reason: err.Error()}})
-				raw.Close()
-				continue
-			}
-			if readers = append(readers, r); len(readers) == h.Total {
-				return readers, writeHello(d.conns[0], hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: h.Total})
-			}
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the source's gateway: %w", ctx.Err())
-		}
-	}
-}
-
-func acceptOn(ctx context.Context, l net.Listener, incoming chan<- *net.TCPConn) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		select {
-		case incoming <- c.(*net.TCPConn):
-		case <-ctx.Done():
-			c.Close()
-			return
-		}
-	}
-}
-
-// welcome checks one connection: its certificate, its move, its number.
-func (d *destination) welcome(ctx context.Context, raw *net.TCPConn, config *tls.Config, number int) (*link.Reader, hello, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	c, err := link.Server(raw, config, d.cfg.Peer, &d.meter)
-	if err != nil {
-		return nil, hello{}, err
-	}
-	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, hello{}, fmt.Errorf("connection from %s refused: %w", raw.RemoteAddr(), err)
-	}
-	if err := c.SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return nil, hello{}, err
-	}
-	r := link.NewReader(bufio.NewReaderSize(c, 64<<10))
-	h, err := readHello(r, d.cfg.Move, d.cfg.Guest)
-	if err != nil {
-		return nil, h, fmt.Errorf("connection from %s refused: %w", raw.RemoteAddr(), err)
-	}
-	if h.Connection != number {
-		return nil, h, fmt.Errorf("connection from %s refused: number %d, want %d", raw.RemoteAddr(), h.Connection, number)
-	}
-	if number == 0 {
-		if d.hasher, err = newHasher(h.Key); err != nil {
-			return nil, h, err
-		}
-	}
-	if err := c.SetReadDeadline(time.Time{}); err != nil {
-		return nil, h, err
-	}
-	d.conns = append(d.conns, c)
-	return r, h, nil
 }
 
 // receive takes the frames of one connection.
@@ -263,7 +186,11 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 		}
 		switch f.Type {
 		case link.Pages:
-			<-d.started // the blocks come over connection 0
+			select {
+			case <-d.started: // the blocks come over connection 0
+			case <-d.gone:
+				return errors.New("the move is over")
+			}
 			var body []byte
 			if body, err = decompressor.Open(f); err != nil {
 				return err
@@ -285,7 +212,11 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 				return err
 			}
 			f.Body = append([]byte(nil), body...)
-			d.control <- f
+			select {
+			case d.control <- f:
+			default:
+				return fmt.Errorf("a %s frame: more frames than the protocol has", f.Type)
+			}
 		default:
 			return fmt.Errorf("an unexpected %s frame", f.Type)
 		}
@@ -355,9 +286,9 @@ func (d *destination) barrier() error {
 	defer d.mu.Unlock()
 	d.barriers++
 	switch {
-	case d.barriers == len(d.conns):
+	case d.barriers == len(d.seats):
 		close(d.all)
-	case d.barriers > len(d.conns):
+	case d.barriers > len(d.seats):
 		return errors.New("a second BARRIER frame")
 	}
 	return nil
@@ -371,10 +302,15 @@ func (d *destination) load(ctx context.Context) error {
 		return err
 	}
 	d.phase(Draining)
+	d.pause(ctx, Draining)
 	select {
 	case <-d.all:
 	case err := <-d.failed:
-		return err
+		select {
+		case <-d.all: // all had arrived before the link broke
+		default:
+			return err
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -389,17 +325,23 @@ func (d *destination) load(ctx context.Context) error {
 		return fmt.Errorf("the digests differ: source %x, here %x", want.Body, have)
 	}
 	d.phase(Loading)
+	d.pause(ctx, Loading)
 	if err := d.writeEnd(tail.Body); err != nil {
 		return fmt.Errorf("hand the device state to QEMU: %w", err)
 	}
 	if err := d.loaded(ctx); err != nil {
 		return err
 	}
-	if d.cfg.PauseAt == AtReady {
+	d.phase(AtReady)
+	d.pause(ctx, AtReady)
+	return d.send(link.Frame{Type: link.Ready, Body: have}, writeWait)
+}
+
+// pause waits in a phase, for tests.
+func (d *destination) pause(ctx context.Context, p Phase) {
+	if d.cfg.PauseAt == p {
 		<-ctx.Done()
 	}
-	d.phase(AtReady)
-	return link.Write(d.conns[0], link.Frame{Type: link.Ready, Body: have})
 }
 
 func (d *destination) writeEnd(tail []byte) error {
@@ -414,30 +356,35 @@ func (d *destination) writeEnd(tail []byte) error {
 	return d.out.Flush()
 }
 
-func (d *destination) next(ctx context.Context, want link.Type) (link.Frame, error) {
+// next waits for one kind of frame of connection 0.
+func (d *destination) next(ctx context.Context, want link.Type) (f link.Frame, err error) {
 	select {
-	case f := <-d.control:
-		if f.Type == link.Abort {
-			return f, fmt.Errorf("the source gave up: %s", f.Body)
-		}
-		if f.Type != want {
-			return f, fmt.Errorf("the source sent %s, not %s", f.Type, want)
-		}
-		return f, nil
+	case f = <-d.control:
+		return f, d.check(f, want)
 	case err := <-d.failed:
 		// What came before the connection broke still counts.
 		select {
-		case f := <-d.control:
-			if f.Type == want {
-				return f, nil
-			}
+		case f = <-d.control:
+			return f, d.check(f, want)
 		default:
 		}
-		return link.Frame{}, err
+		return f, err
 	case <-ctx.Done():
-		return link.Frame{}, fmt.Errorf("wait for %s: %w", want, ctx.Err())
+		return f, late("waiting for "+want.String(), ctx)
 	}
 }
+
+func (d *destination) check(f link.Frame, want link.Type) error {
+	switch f.Type {
+	case link.Abort:
+		return fmt.Errorf("the source gave up: %s", f.Body)
+	case want:
+		return nil
+	}
+	return fmt.Errorf("the source sent %s, not %s", f.Type, want)
+}
+
+var errGone = errors.New("the destination's QEMU is gone")
 
 // loaded waits for QEMU's event that the incoming migration has completed.
 func (d *destination) loaded(ctx context.Context) error {
@@ -457,16 +404,13 @@ func (d *destination) event(ctx context.Context, match func(qmp.Event) (bool, er
 		select {
 		case e, open := <-d.qemu.Events:
 			if !open {
-				return errors.New("the destination's QEMU is gone")
+				return errGone
 			}
 			if done, err := match(e); done || err != nil {
 				return err
 			}
 		case f := <-d.control:
-			if f.Type == link.Abort {
-				return fmt.Errorf("the source gave up: %s", f.Body)
-			}
-			return fmt.Errorf("an unexpected %s frame", f.Type)
+			return d.check(f, link.Abort) // nothing else may come before READY
 		case err := <-d.failed:
 			return err
 		case <-ctx.Done():
@@ -477,13 +421,11 @@ func (d *destination) event(ctx context.Context, match func(qmp.Event) (bool, er
 
 // commit waits for COMMIT, and only then lets the guest run.
 func (d *destination) commit(ctx context.Context) error {
-	if _, err := d.next(ctx, link.Commit); err != nil {
+	if err := d.awaitCommit(ctx); err != nil {
 		return err
 	}
 	d.phase(Committed)
-	if d.cfg.PauseAt == Committed {
-		<-ctx.Done()
-	}
+	d.pause(ctx, Committed)
 	// The source will not run again: from here on only this host's daemon may
 	// end it, so the context of the move does not count any more.
 	ctx, cancel := context.WithTimeout(context.Background(), runningWait)
@@ -496,13 +438,36 @@ func (d *destination) commit(ctx context.Context) error {
 	}
 	d.phase(Running)
 	// RUNNING may not arrive; the guest runs all the same.
-	_ = d.conns[0].SetWriteDeadline(time.Now().Add(runningWait))
-	_ = link.Write(d.conns[0], link.Frame{Type: link.Running})
+	_ = d.send(link.Frame{Type: link.Running}, runningWait)
 	announce := map[string]any{"initial": 50, "max": 550, "rounds": 5, "step": 50}
 	if err := d.qemu.Execute(ctx, "announce-self", announce, nil); err != nil {
 		d.report(Event{Phase: Running, AtMs: ms(time.Since(d.began)), Result: &Result{Outcome: Moved, Reason: "announce the guest: " + err.Error()}})
 	}
 	return nil
+}
+
+// awaitCommit waits for COMMIT while QEMU lives: a source that has not committed
+// yet can still roll back, and should not wait for its deadline to do so.
+func (d *destination) awaitCommit(ctx context.Context) error {
+	for {
+		select {
+		case f := <-d.control:
+			return d.check(f, link.Commit)
+		case _, open := <-d.qemu.Events:
+			if !open {
+				return errGone
+			}
+		case err := <-d.failed:
+			select {
+			case f := <-d.control: // it came before the connection broke
+				return d.check(f, link.Commit)
+			default:
+			}
+			return err
+		case <-ctx.Done():
+			return late("waiting for COMMIT", ctx)
+		}
+	}
 }
 
 // running waits for the event RESUME: the reply to `cont` can lag it by 5 ms.
@@ -511,7 +476,7 @@ func (d *destination) running(ctx context.Context) error {
 		select {
 		case e, open := <-d.qemu.Events:
 			if !open {
-				return errors.New("the destination's QEMU is gone")
+				return errGone
 			}
 			if e.Name == "RESUME" {
 				return nil

@@ -65,9 +65,13 @@ type SourceConfig struct {
 	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for
 	FixedMs        int `json:"fixed_ms"`         // pause without pages, assumed at first; 25 when 0
 	TimeoutS       int `json:"timeout_s"`        // of the whole move; 600 when 0
+	HeldMiB        int `json:"held_mib"`         // 512 when 0: contents that a policy may hold; with what the stop brings it may be twice that
+	// RAMBytes bounds the guest's RAM, and so this process's memory: about 2 %
+	// of it, beside HeldMiB. 64 GiB when 0.
+	RAMBytes uint64 `json:"ram_bytes"`
 
-	// PauseAt is for tests: the gateway waits in that phase until the link
-	// breaks, the deadline passes or it is killed.
+	// PauseAt is for tests: having reported that phase, the gateway waits in it
+	// until the deadline passes, the move is aborted or it is killed.
 	PauseAt Phase `json:"pause_at,omitempty"`
 	// AskToStop makes the gateway wait for the command "go" before STOP.
 	AskToStop bool `json:"ask_to_stop"`
@@ -82,7 +86,7 @@ type DestinationConfig struct {
 	TLS    link.Files `json:"tls"`
 	Peer   string     `json:"peer"`   // name in the source's certificate
 	Listen []string   `json:"listen"` // addresses, port 0 for any
-	// RAMBytes bounds what the source may announce; 0: 1 TiB.
+	// RAMBytes bounds what the source may announce; 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
 	TimeoutS int    `json:"timeout_s"`
 	PauseAt  Phase  `json:"pause_at,omitempty"`

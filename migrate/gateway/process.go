@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"os/signal"
+	"syscall"
+	"time"
 )
 
 // maxLine bounds a line on standard input.
@@ -26,7 +28,11 @@ type command struct {
 func Main(role string, in io.Reader, out io.Writer) int {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
-	p := process{out: json.NewEncoder(out), answers: make(chan command, 1)}
+	// The daemon may be gone when a line is written: its pipe is broken then,
+	// and Go ends a program that writes to a broken standard output unless the
+	// signal is ignored (os/signal). A guest that is stopped would stay so.
+	signal.Ignore(syscall.SIGPIPE)
+	p := newProcess(out)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	if !lines.Scan() {
@@ -67,20 +73,59 @@ func decode(line []byte, into any) error {
 	return nil
 }
 
+// lineBacklog bounds the lines that the daemon has not read: progress that
+// does not fit is dropped. A guest may be stopped when a line is written, so
+// that no line may wait for its reader.
+const lineBacklog = 1024
+
+// lastLineWait is for the daemon to read the result.
+const lastLineWait = 5 * time.Second
+
 type process struct {
-	mu      sync.Mutex
-	out     *json.Encoder
+	lines   chan Event
+	last    chan Event
+	written chan struct{} // closed when the last line was written
 	answers chan command
 }
 
+func newProcess(out io.Writer) *process {
+	p := &process{lines: make(chan Event, lineBacklog), last: make(chan Event, 1), written: make(chan struct{}), answers: make(chan command, 1)}
+	go p.write(json.NewEncoder(out))
+	return p
+}
+
+// write writes the lines; a reader that went away does not stop a move.
+func (p *process) write(out *json.Encoder) {
+	defer close(p.written)
+	for {
+		select {
+		case e := <-p.lines:
+			_ = out.Encode(e)
+		case e := <-p.last:
+			for len(p.lines) > 0 {
+				_ = out.Encode(<-p.lines)
+			}
+			_ = out.Encode(e)
+			return
+		}
+	}
+}
+
 func (p *process) report(e Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.out.Encode(e) // a reader that went away does not stop a move
+	select {
+	case p.lines <- e:
+	default:
+	}
 }
 
 func (p *process) end(r Result) int {
-	p.report(Event{Result: &r})
+	p.last <- Event{Result: &r}
+	timer := time.NewTimer(lastLineWait)
+	defer timer.Stop()
+	select {
+	case <-p.written:
+	case <-timer.C:
+	}
 	if r.Outcome == Moved {
 		return 0
 	}

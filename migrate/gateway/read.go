@@ -36,7 +36,7 @@ func (s *source) readAll() ending {
 		case stream.RAMStart:
 			err = s.startTable(record)
 		case stream.Page:
-			p.page(record)
+			err = p.page(record)
 		case stream.SectionEnd:
 			if record.Last {
 				return s.readTail(r)
@@ -57,17 +57,19 @@ func (s *source) readTail(r *stream.Reader) ending {
 }
 
 func (s *source) startTable(record stream.Record) error {
+	var ram uint64
 	for _, b := range record.Blocks {
-		s.ram += b.Size
+		ram += b.Size
 	}
-	if len(record.Blocks) > 256 {
-		return fmt.Errorf("the guest has %d RAM blocks, at most 256 can be moved", len(record.Blocks))
+	if ram > s.cfg.RAMBytes {
+		return fmt.Errorf("the guest has %d MiB of RAM, %d MiB were announced", ram>>20, s.cfg.RAMBytes>>20)
 	}
 	if err := s.send.control(link.Frame{Type: link.RAMStart, Body: record.Raw}); err != nil {
 		return err
 	}
-	s.table = newTable(s.policy, s.hasher, record.Blocks)
-	s.passes.Store(1)
+	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize)
+	s.ram = ram
+	s.passes.Store(1) // from here on others may look at the table
 	s.send.start(s.table)
 	return nil
 }
@@ -84,12 +86,12 @@ type passes struct {
 	inSection bool // pages came in this section
 }
 
-func (p *passes) page(r stream.Record) {
+func (p *passes) page(r stream.Record) error {
 	if p.any && (r.Block < p.lastBlock || (r.Block == p.lastBlock && r.Offset <= p.lastAt)) {
 		p.end()
 	}
 	p.lastBlock, p.lastAt, p.any, p.inSection = r.Block, r.Offset, true, true
-	p.s.table.arrive(r.Block, r.Offset, r.Data, time.Since(p.s.began))
+	return p.s.table.arrive(r.Block, r.Offset, r.Data, time.Since(p.s.began))
 }
 
 func (p *passes) sectionEnd() {
@@ -135,7 +137,7 @@ func (s *source) decide(arrived, fresh int) policy.Decision {
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
 		Now: time.Since(s.began), Pass: n, AllSentOnce: true,
-		PendingBytes:  l.heldBytes + l.queuedBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
+		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
 		FreshBytes:    int64(fresh) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
 		Ratio:         s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
@@ -144,7 +146,7 @@ func (s *source) decide(arrived, fresh int) policy.Decision {
 	}
 	d := s.policy.Decide(situation)
 	s.report(Event{Phase: Streaming, AtMs: ms(situation.Now), Pass: &Pass{
-		Number: n, Pages: arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes,
+		Number: n, Pages: arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
 		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: situation.Ratio, EstimateMs: ms(d.Estimate),
 	}})
 	return d

@@ -38,12 +38,19 @@ func newSender(conns []link.Conn, meter *link.Meter, compress bool) *sender {
 	return s
 }
 
-// control writes one frame over connection 0.
-func (s *sender) control(f link.Frame) error { return s.conns[0].write(f) }
+// writeWait bounds the writing of one frame: a link that takes no more than
+// 64 KiB in that time is as good as broken.
+const writeWait = 20 * time.Second
 
-func (o *outlet) write(f link.Frame) error {
+// control writes one frame over connection 0.
+func (s *sender) control(f link.Frame) error { return s.conns[0].write(f, writeWait) }
+
+func (o *outlet) write(f link.Frame, wait time.Duration) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := o.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
+		return fmt.Errorf("write %s frame: %w", f.Type, err)
+	}
 	return link.Write(o.conn, f)
 }
 
@@ -81,7 +88,7 @@ func (s *sender) run(o *outlet, t *table) error {
 		if s.compress {
 			f.Body, f.Codec = compressor.Compress(body)
 		}
-		err := o.write(f)
+		err := o.write(f, writeWait)
 		if len(b.contents) > 0 {
 			s.rawBytes.Add(int64(len(body)))
 			s.packedBytes.Add(int64(len(f.Body)))
@@ -97,7 +104,7 @@ func (s *sender) run(o *outlet, t *table) error {
 // barrier marks on every connection that all of a round has been written.
 func (s *sender) barrier(round uint32) error {
 	for _, o := range s.conns {
-		if err := o.write(link.Frame{Type: link.Barrier, Body: binary.BigEndian.AppendUint32(nil, round)}); err != nil {
+		if err := o.write(link.Frame{Type: link.Barrier, Body: binary.BigEndian.AppendUint32(nil, round)}, writeWait); err != nil {
 			return err
 		}
 	}

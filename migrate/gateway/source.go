@@ -45,6 +45,7 @@ type source struct {
 	resume  chan struct{} // reading may go on after a decision to switch
 	ended   chan ending   // the stream was read to its end
 	frames  chan link.Frame
+	early   *link.Frame // READY, when it was seen before the end of DRAIN
 	broken  chan error
 	passes  atomic.Uint32
 	once    sync.Once
@@ -59,7 +60,9 @@ type ending struct {
 
 // Bounds on single steps, each far above what was seen.
 const (
+	prepareWait  = 60 * time.Second // for everything before the first page
 	dialTimeout  = 10 * time.Second
+	askWait      = 2 * time.Minute // for the daemon's answer: it may run a program of the site's
 	qmpTimeout   = 10 * time.Second
 	runningWait  = 5 * time.Second // for RUNNING, after COMMIT
 	releaseWait  = 2 * time.Second // for the source's QEMU to finish, after RUNNING
@@ -78,6 +81,10 @@ func (c *SourceConfig) defaults() error {
 	fill(&c.PassIntervalMs, 200)
 	fill(&c.FixedMs, 25)
 	fill(&c.TimeoutS, 600)
+	fill(&c.HeldMiB, 512)
+	if c.RAMBytes == 0 {
+		c.RAMBytes = defaultRAMBytes
+	}
 	switch {
 	case c.Connections < 1 || c.Connections > maxConnections:
 		return fmt.Errorf("connections: %d, want 1 to %d", c.Connections, maxConnections)
@@ -85,6 +92,8 @@ func (c *SourceConfig) defaults() error {
 		return fmt.Errorf("budget_ms: %d must be more than margin_ms, %d", c.BudgetMs, c.MarginMs)
 	case c.PassIntervalMs < 1 || c.PassIntervalMs > 60_000:
 		return fmt.Errorf("pass_interval_ms: %d, want 1 to 60000", c.PassIntervalMs)
+	case c.HeldMiB < 1 || c.HeldMiB > 1<<20:
+		return fmt.Errorf("held_mib: %d, want 1 to %d", c.HeldMiB, 1<<20)
 	}
 	return nil
 }
@@ -122,8 +131,9 @@ func (s *source) finish(o Outcome, reason string) {
 	s.result.Outcome, s.result.Reason = o, reason
 	s.result.TotalS = time.Since(s.began).Seconds()
 	s.result.LinkBytes = s.meter.Sent.Load() + s.meter.Received.Load()
-	s.result.RAMBytes = s.ram
-	s.result.Passes = s.passes.Load()
+	if s.result.Passes = s.passes.Load(); s.result.Passes > 0 {
+		s.result.RAMBytes = s.ram
+	}
 }
 
 // readOn lets the reader go on to the end of the stream without pacing.
@@ -154,6 +164,8 @@ func (s *source) close() {
 // has accepted.
 func (s *source) prepare(ctx context.Context) error {
 	s.phase(Connecting)
+	ctx, cancel := context.WithTimeout(ctx, prepareWait)
+	defer cancel()
 	var err error
 	if s.qemu, err = qmp.Dial(ctx, s.cfg.QMP); err != nil {
 		return err
@@ -250,7 +262,12 @@ func (s *source) listen(r *link.Reader) {
 			return
 		}
 		f.Body = append([]byte(nil), f.Body...)
-		s.frames <- f
+		select {
+		case s.frames <- f:
+		default:
+			s.broken <- errors.New("the destination sent more frames than the protocol has")
+			return
+		}
 	}
 }
 
@@ -294,6 +311,9 @@ func configureMigration(ctx context.Context, q *qmp.Client, capabilities map[str
 // stream runs from the start of the migration to the outcome.
 func (s *source) stream(ctx context.Context) {
 	s.phase(Streaming)
+	// The first window begins with the stream: a small guest over a fast link
+	// is through before a second one ends.
+	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
 	go s.read()
 	go s.sampleRate(ctx)
 	for {
@@ -315,18 +335,28 @@ func (s *source) stream(ctx context.Context) {
 			s.giveUp(Failed, orText(e.err, "the source's migration ended before the switchover (was the guest paused?)"))
 			return
 		case f := <-s.frames:
-			s.giveUp(Failed, "the destination gave up: "+string(f.Body))
+			s.giveUp(Failed, unexpected(f).Error())
 			return
 		case err := <-s.send.failed:
-			s.giveUp(Failed, err.Error())
+			s.giveUp(Failed, s.why(err).Error())
 			return
 		case err := <-s.broken:
-			s.giveUp(Failed, err.Error())
+			s.giveUp(Failed, s.why(err).Error())
 			return
 		case <-ctx.Done():
 			s.giveUp(Failed, orText(context.Cause(ctx), "stopped"))
 			return
 		}
+	}
+}
+
+// why a link broke: the destination's last word says more than a reset.
+func (s *source) why(err error) error {
+	select {
+	case f := <-s.frames:
+		return unexpected(f)
+	default:
+		return err
 	}
 }
 
@@ -344,11 +374,32 @@ func (s *source) allowed(ctx context.Context, d policy.Decision) bool {
 	if s.ask == nil {
 		return true
 	}
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
 	if err := s.ask(ctx); err != nil {
 		s.giveUp(Refused, "the stop was not allowed: "+err.Error())
 		return false
 	}
-	return true
+	// What broke meanwhile would be noticed with the guest stopped.
+	select {
+	case f := <-s.frames:
+		s.giveUp(Failed, unexpected(f).Error())
+	case err := <-s.send.failed:
+		s.giveUp(Failed, s.why(err).Error())
+	case err := <-s.broken:
+		s.giveUp(Failed, s.why(err).Error())
+	default:
+		return true
+	}
+	return false
+}
+
+// unexpected says what a frame means that was not waited for.
+func unexpected(f link.Frame) error {
+	if f.Type == link.Abort {
+		return fmt.Errorf("the destination gave up: %s", f.Body)
+	}
+	return fmt.Errorf("the destination sent an unexpected %s frame", f.Type)
 }
 
 // giveUp ends a move whose guest was never stopped by us.
@@ -395,7 +446,8 @@ func (s *source) sampleRate(ctx context.Context) {
 			return
 		case <-s.hurry:
 			return
-		case now := <-ticker.C:
+		case <-ticker.C:
+			now := time.Now() // the ticker's own time can be long past
 			busy := false
 			if s.passes.Load() > 0 { // the table is there
 				busy = s.table.queued() > 0

@@ -44,6 +44,7 @@ func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 		return err
 	}
 	s.result.Parts.StoppedMs = ms(time.Since(t0))
+	s.pause(ctx, Stopped)
 	s.readOn()
 	s.table.letGo()
 	end, err := s.streamEnd(ctx)
@@ -51,8 +52,8 @@ func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 		return err
 	}
 	s.result.Parts.RAMEndMs, s.result.Parts.TailMs = ms(end.ramEnd.Sub(t0)), ms(end.tailDone.Sub(t0))
-	s.pause(ctx, Draining)
 	s.phase(Draining)
+	s.pause(ctx, Draining)
 	if err := s.drain(ctx, end.tail); err != nil {
 		return err
 	}
@@ -66,9 +67,12 @@ func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 	if !s.result.DigestEqual {
 		return errors.New("the digests differ: the destination's memory is not the source's")
 	}
-	s.pause(ctx, AtReady)
 	s.phase(AtReady)
-	return ctx.Err()
+	s.pause(ctx, AtReady)
+	if ctx.Err() != nil {
+		return late("the destination was ready", ctx)
+	}
+	return nil
 }
 
 func (s *source) streamEnd(ctx context.Context) (ending, error) {
@@ -76,18 +80,23 @@ func (s *source) streamEnd(ctx context.Context) (ending, error) {
 	case e := <-s.ended:
 		return e, e.err
 	case f := <-s.frames:
-		return ending{}, fmt.Errorf("the destination gave up: %s", f.Body)
+		return ending{}, unexpected(f)
 	case err := <-s.broken:
-		return ending{}, err
+		return ending{}, s.why(err)
 	case err := <-s.send.failed:
-		return ending{}, err
+		return ending{}, s.why(err)
 	case <-ctx.Done():
 		return ending{}, late("the guest's memory was still being read", ctx)
 	}
 }
 
+// late says why ctx ended: the budget, or a daemon that wants the guest back.
 func late(what string, ctx context.Context) error {
-	return fmt.Errorf("the deadline passed while %s: %w", what, ctx.Err())
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("the deadline passed while %s: %w", what, cause)
+	}
+	return fmt.Errorf("%w, while %s", cause, what)
 }
 
 // drain writes all that is pending, a barrier on each connection, the device
@@ -115,36 +124,55 @@ func (s *source) drain(ctx context.Context, tail []byte) error {
 		}
 		done <- s.send.control(link.Frame{Type: link.Digest, Body: s.table.digest().bytes()})
 	}()
-	select {
-	case err := <-done:
-		return err
-	case f := <-s.frames:
-		return fmt.Errorf("the destination gave up: %s", f.Body)
-	case err := <-s.broken:
-		return err
-	case err := <-s.send.failed:
-		return err
-	case <-ctx.Done():
-		return late("memory was being sent", ctx)
+	for {
+		select {
+		case err := <-done:
+			return err
+		case f := <-s.frames:
+			// The answer can be here before the goroutine above has said that
+			// the question was sent.
+			if f.Type != link.Ready || s.early != nil {
+				return unexpected(f)
+			}
+			s.early = &f
+		case err := <-s.broken:
+			return s.why(err)
+		case err := <-s.send.failed:
+			return s.why(err)
+		case <-ctx.Done():
+			return late("memory was being sent", ctx)
+		}
 	}
 }
 
 // expect waits for one kind of frame.
 func (s *source) expect(ctx context.Context, want link.Type) (link.Frame, error) {
+	if f := s.early; f != nil {
+		s.early = nil
+		return s.check(*f, want)
+	}
 	select {
 	case f := <-s.frames:
-		if f.Type == link.Abort {
-			return f, fmt.Errorf("the destination gave up: %s", f.Body)
-		}
-		if f.Type != want {
-			return f, fmt.Errorf("the destination sent %s, not %s", f.Type, want)
-		}
-		return f, nil
+		return s.check(f, want)
 	case err := <-s.broken:
+		// What came before the link broke still counts: a destination that has
+		// said RUNNING may go.
+		select {
+		case f := <-s.frames:
+			return s.check(f, want)
+		default:
+		}
 		return link.Frame{}, err
 	case <-ctx.Done():
 		return link.Frame{}, late("waiting for "+want.String(), ctx)
 	}
+}
+
+func (s *source) check(f link.Frame, want link.Type) (link.Frame, error) {
+	if f.Type != want {
+		return f, unexpected(f)
+	}
+	return f, nil
 }
 
 // mark makes the marker file: from here on the source never runs again by the
@@ -163,8 +191,7 @@ func (s *source) commit(t0 time.Time) {
 	defer cancel()
 	s.phase(Committed)
 	s.pause(ctx, Committed)
-	_ = s.send.conns[0].conn.SetWriteDeadline(time.Now().Add(runningWait)) // a closed connection fails below
-	if err := s.send.control(link.Frame{Type: link.Commit}); err != nil {
+	if err := s.send.conns[0].write(link.Frame{Type: link.Commit}, runningWait); err != nil {
 		s.finish(InDoubt, "COMMIT could not be sent: "+err.Error())
 		return
 	}

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,7 @@ type entry struct {
 	data    *content // newest content that was not sent; nil: zero, or none
 	version uint32   // of what was sent last; 0: never sent
 	state   uint8
+	listed  bool // in waiting
 }
 
 // table holds all pages of a guest at the source. Contents that wait are
@@ -43,6 +46,7 @@ type table struct {
 	sum     digest
 
 	queue     []int // first in, first out
+	waiting   []int // holds every held page once, and some that were let go since
 	heldPages int
 	sending   int // batches taken and not yet written
 	pending   int // contents that are kept: held or queued, not zero
@@ -52,10 +56,15 @@ type table struct {
 	free      []*content
 	hurry     bool // the guest is stopped: nothing is held, nothing waits
 	closed    bool
+
+	maxHeld    int // pages that a policy may hold
+	maxPending int // contents that may be kept in all
 }
 
-func newTable(p policy.Policy, h *hasher, blocks []stream.Block) *table {
-	t := &table{policy: p, traits: p.Traits(), hasher: h, blocks: blocks, pass: 1}
+// newTable makes the table of a guest of which at most maxHeld pages are held.
+func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int) *table {
+	t := &table{policy: p, traits: p.Traits(), hasher: h, blocks: blocks, pass: 1,
+		maxHeld: maxHeld, maxPending: 2 * (maxHeld + maxQueued)}
 	t.changed.L = &t.mu
 	total := 0
 	for _, b := range blocks {
@@ -71,8 +80,9 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block) *table {
 const maxQueued = 2048
 
 // arrive takes a page from the source. It blocks while the queue is full,
-// unless the guest is stopped: then QEMU must be read at full speed.
-func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration) {
+// unless the guest is stopped: then QEMU must be read at full speed. What is
+// kept is bounded even then: the error ends the move.
+func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration) error {
 	index := offset / stream.PageSize
 	tagged := t.hasher.page(block, index, data)
 	t.mu.Lock()
@@ -88,23 +98,34 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	e.history = e.history.Touch(t.pass, now)
 	if t.traits.DropUnchanged && e.version != 0 && tagged == e.sent {
 		t.forget(at)
-		return
+		return nil
 	}
 	t.keep(e, data)
-	if e.state == queued {
-		return
-	}
-	if !t.hurry && t.policy.Hold(e.history, t.pass) {
-		if e.state != held {
-			e.state = held
-			t.heldPages++
-		}
-		return
-	}
-	if e.state != held {
+	switch {
+	case t.pending > t.maxPending:
+		return fmt.Errorf("%d MiB of memory wait to be sent: more than is kept of one guest", t.pending*stream.PageSize>>20)
+	case e.state == queued:
+		return nil
+	case !t.hurry && (e.state == held || t.heldPages < t.maxHeld) && t.policy.Hold(e.history, t.pass):
+		t.hold(at)
+		return nil
+	case e.state != held:
 		t.fresh++
 	}
 	t.enqueue(at)
+	return nil
+}
+
+func (t *table) hold(at int) {
+	e := &t.entries[at]
+	if e.state != held {
+		e.state = held
+		t.heldPages++
+	}
+	if !e.listed {
+		e.listed = true
+		t.waiting = append(t.waiting, at)
+	}
 }
 
 // keep stores the newest content in place.
@@ -161,25 +182,31 @@ func (t *table) passEnd() (arrived, fresh int) {
 	arrived, fresh = t.arrived, t.fresh
 	t.pass++
 	t.arrived, t.fresh = 0, 0
-	if t.heldPages > 0 {
-		for at := range t.entries {
-			if e := &t.entries[at]; e.state == held && t.policy.Release(e.history, t.pass) {
-				t.enqueue(at)
-			}
+	still := t.waiting[:0]
+	for _, at := range t.waiting {
+		e := &t.entries[at]
+		if e.state == held && t.policy.Release(e.history, t.pass) {
+			t.enqueue(at)
+		}
+		if e.listed = e.state == held; e.listed {
+			still = append(still, at)
 		}
 	}
+	t.waiting = still
 	return arrived, fresh
 }
 
 // letGo queues everything that is held: the guest is stopped. What was dirtied
-// longest ago goes first, since it is the least likely to come once more.
+// longest ago goes first, since it is the least likely to come once more. It
+// looks at held pages only: walking over all of a large guest's pages would
+// take as long as a budget.
 func (t *table) letGo() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.hurry = true
 	last := t.pass
 	for _, recent := range []bool{false, true} {
-		for at := range t.entries {
+		for _, at := range t.waiting {
 			if e := &t.entries[at]; e.state == held && (e.history.LastPass+1 >= last) == recent {
 				t.enqueue(at)
 			}
@@ -273,11 +300,15 @@ func (t *table) close() {
 
 // load is a snapshot for estimates.
 type load struct {
-	heldBytes, queuedBytes int64
-	sending                int
-	regions                int
-	pass                   uint32
+	// contentBytes of all pages that are held or queued: a page of zeros, and
+	// one that was dropped while it was queued, count for nothing.
+	contentBytes int64
+	heldBytes    int64 // of held pages, whatever they hold
+	sending      int   // batches
+	regions      int
 }
+
+func (l load) queuedBytes() int64 { return max(0, l.contentBytes-l.heldBytes) }
 
 // regionGap: pending pages with fewer pages than this between them are one
 // region.
@@ -285,13 +316,17 @@ const regionGap = 16
 
 func (t *table) load() load {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := load{heldBytes: int64(t.heldPages) * stream.PageSize, queuedBytes: int64(len(t.queue)) * stream.PageSize, sending: t.sending, pass: t.pass}
-	last := -regionGap - 1
-	for at := range t.entries {
-		if t.entries[at].state == idle {
-			continue
+	l := load{contentBytes: int64(t.pending) * stream.PageSize, heldBytes: int64(t.heldPages) * stream.PageSize, sending: t.sending}
+	pages := append([]int(nil), t.queue...)
+	for _, at := range t.waiting {
+		if t.entries[at].state == held {
+			pages = append(pages, at)
 		}
+	}
+	t.mu.Unlock()
+	slices.Sort(pages)
+	last := -regionGap - 1
+	for _, at := range pages {
 		if at-last > regionGap {
 			l.regions++
 		}

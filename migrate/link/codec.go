@@ -22,9 +22,10 @@ type Compressor struct {
 }
 
 // NewCompressor returns a compressor of one goroutine: a move must not steal
-// the cores of other guests.
+// the cores of other guests. A single segment: only so does a small body say how
+// long it is, which the peer insists on.
 func NewCompressor() (*Compressor, error) {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(maxBatch), zstd.WithEncoderCRC(false))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(maxBatch), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false))
 	if err != nil {
 		return nil, fmt.Errorf("make zstd encoder: %w", err)
 	}
@@ -47,9 +48,9 @@ type Decompressor struct {
 	out     []byte
 }
 
-// NewDecompressor bounds its memory by the largest body.
+// NewDecompressor returns a decompressor of one goroutine.
 func NewDecompressor() (*Decompressor, error) {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxTail), zstd.WithDecoderLowmem(true))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxTail), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, fmt.Errorf("make zstd decoder: %w", err)
 	}
@@ -62,15 +63,29 @@ func (d *Decompressor) Open(f Frame) ([]byte, error) {
 	case Plain:
 		return f.Body, nil
 	case Zstd:
-		out, err := d.decoder.DecodeAll(f.Body, d.out[:0])
+		out, err := d.inflate(f)
 		if err != nil {
 			return nil, fmt.Errorf("decompress %s frame: %w", f.Type, err)
 		}
-		if len(out) > bound(f.Type) {
-			return nil, fmt.Errorf("decompress %s frame: %w", f.Type, ErrTooLong)
-		}
-		d.out = out
 		return out, nil
 	}
 	return nil, fmt.Errorf("%s frame has the unknown codec %d", f.Type, f.Codec)
+}
+
+// inflate makes room for what the frame says that it holds, if its type may
+// hold that much, and for no byte more: neither a long run nor many frames in
+// one make it grow.
+func (d *Decompressor) inflate(f Frame) ([]byte, error) {
+	var head zstd.Header
+	if err := head.Decode(f.Body); err != nil {
+		return nil, err
+	}
+	if !head.HasFCS || head.FrameContentSize > uint64(bound(f.Type)) {
+		return nil, fmt.Errorf("%d bytes (said: %v), at most %d are allowed: %w", head.FrameContentSize, head.HasFCS, bound(f.Type), ErrTooLong)
+	}
+	n := int(head.FrameContentSize)
+	if cap(d.out) < n {
+		d.out = make([]byte, 0, n)
+	}
+	return d.decoder.DecodeAll(f.Body, d.out[:0:n])
 }

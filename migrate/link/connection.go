@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,8 +86,12 @@ func Server(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 	return Conn{tls.Server(meteredConn{raw, meter}, config), raw}, nil
 }
 
+// keepAlive notices within 20 s that the peer's host is gone: whoever only
+// reads would not.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}
+
 func tune(c *net.TCPConn) error {
-	if err := c.SetNoDelay(true); err != nil {
+	if err := errors.Join(c.SetNoDelay(true), c.SetKeepAliveConfig(keepAlive)); err != nil {
 		return fmt.Errorf("tune connection: %w", err)
 	}
 	if err := c.SetWriteBuffer(sendBuffer); err != nil && !errors.Is(err, syscall.EPERM) {
@@ -119,6 +125,17 @@ func (f Files) Load() (*tls.Config, error) {
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
 		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	}, nil
+}
+
+// Linger lets the peer read what was written last: it says that nothing more
+// will be, and discards what still comes, until the peer closes or the wait is
+// over. To close with data unread would be a reset, which takes back what the
+// peer has not read.
+func (c Conn) Linger(wait time.Duration) {
+	if c.raw.CloseWrite() != nil || c.raw.SetReadDeadline(time.Now().Add(wait)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, c.raw) // it ends with the connection or the wait
 }
 
 // Cut ends the connection at once, without TLS's farewell: whoever is blocked

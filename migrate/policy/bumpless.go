@@ -19,7 +19,7 @@ func (*bumpless) Traits() Traits { return Traits{Compress: true, DropUnchanged: 
 func (b *bumpless) Decide(s Situation) Decision {
 	e := s.Estimate()
 	d := Decision{Estimate: e}
-	if !s.AllSentOnce {
+	if !s.ready() {
 		return d
 	}
 	b.trend.add(e, s.Limit())

@@ -14,6 +14,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -64,7 +65,7 @@ type Situation struct {
 	FreshBytes    int64 // pages that the last pass brought and that were not held
 	InFlightBytes int64 // written to sockets, not yet acknowledged
 	Ratio         float64
-	LinkBytesPerS float64
+	LinkBytesPerS float64       // 0: not measured yet
 	Fixed         time.Duration // cost of a switchover without pages
 	Regions       int           // contiguous runs of pending pages
 
@@ -80,6 +81,10 @@ func (s Situation) Estimate() time.Duration {
 	bytes := float64(s.PendingBytes+s.FreshBytes)*s.Ratio + float64(s.InFlightBytes)
 	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second))
 }
+
+// ready: there is something to decide on. A link that nobody has measured yet
+// is no reason to refuse.
+func (s Situation) ready() bool { return s.AllSentOnce && s.LinkBytesPerS > 0 }
 
 // Limit is the longest estimate that may be tried.
 func (s Situation) Limit() time.Duration { return s.Budget - s.Margin }
@@ -144,7 +149,8 @@ func refusal(s Situation, estimate time.Duration) string {
 	room := s.Limit() - s.Fixed
 	need := fmt.Sprintf("a budget of %d ms", (estimate+s.Margin+time.Millisecond-1)/time.Millisecond)
 	if room > 0 {
-		need = fmt.Sprintf("%.1fx the link, or %s", float64(moving)/float64(room), need)
+		// Rounded up: what is asked for must be enough.
+		need = fmt.Sprintf("%.1fx the link, or %s", math.Ceil(10*float64(moving)/float64(room))/10, need)
 	}
 	return fmt.Sprintf("estimate %d ms, budget %d ms less %d ms margin: needs %s; hot set %.1f MB in %d regions",
 		estimate.Milliseconds(), s.Budget.Milliseconds(), s.Margin.Milliseconds(), need,

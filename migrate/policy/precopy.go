@@ -16,7 +16,7 @@ func (p *precopy) Decide(s Situation) Decision { return firstChance(&p.trend, s)
 func firstChance(t *trend, s Situation) Decision {
 	e := s.Estimate()
 	d := Decision{Estimate: e}
-	if !s.AllSentOnce {
+	if !s.ready() {
 		return d
 	}
 	t.add(e, s.Limit())

@@ -91,13 +91,13 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func (c *Client) read() {
 	defer close(c.Events)
 	defer close(c.done)
+	defer c.conn.Close() // QEMU must not block in a write that nobody reads
 	lines := bufio.NewScanner(c.conn)
 	lines.Buffer(make([]byte, 0, 64<<10), maxMessage)
 	for lines.Scan() {
 		var r reply
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			c.err = fmt.Errorf("QMP: a message that is not JSON: %w", err)
-			c.conn.Close()
 			return
 		}
 		if r.Name == "" {
@@ -110,8 +110,9 @@ func (c *Client) read() {
 		r.At = time.Now()
 		c.keep(r.Event)
 	}
-	if c.err = lines.Err(); c.err == nil {
-		c.err = ErrClosed
+	c.err = ErrClosed
+	if err := lines.Err(); err != nil {
+		c.err = fmt.Errorf("QMP: read a message: %w", c.gone(err))
 	}
 }
 
@@ -156,18 +157,41 @@ func (c *Client) execute(ctx context.Context, command string, arguments, result 
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
 	}
-	if _, _, err := c.conn.WriteMsgUnix(append(b, '\n'), rights, nil); err != nil {
-		return fmt.Errorf("QMP %s: %w", command, err)
+	deadline, _ := ctx.Deadline() // none: the zero time, which is no deadline either
+	if err := c.conn.SetWriteDeadline(deadline); err != nil {
+		return fmt.Errorf("QMP %s: %w", command, c.gone(err))
+	}
+	b = append(b, '\n')
+	n, _, err := c.conn.WriteMsgUnix(b, rights, nil)
+	if err == nil && n < len(b) { // a full socket takes a part
+		_, err = c.conn.Write(b[n:])
+	}
+	if err != nil {
+		c.Close() // half a command may have been written
+		return fmt.Errorf("QMP %s: %w", command, c.gone(err))
 	}
 	select {
 	case r := <-c.replies:
 		return r.into(command, result)
 	case <-c.done:
+		select {
+		case r := <-c.replies: // QEMU answered, and then went
+			return r.into(command, result)
+		default:
+		}
 		return fmt.Errorf("QMP %s: %w", command, c.err)
 	case <-ctx.Done():
 		c.Close()
 		return fmt.Errorf("QMP %s: no answer: %w", command, ctx.Err())
 	}
+}
+
+// gone is ErrClosed for an error that says only that.
+func (c *Client) gone(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return ErrClosed
+	}
+	return err
 }
 
 func (r reply) into(command string, result any) error {

@@ -24,8 +24,7 @@ const (
 	MaxBlocks     = 64
 	MaxRAMBytes   = 1 << 44
 	MaxTailBytes  = 64 << 20 // device state; 171 KB was seen
-	maxName       = 255
-	maxCommand    = 64 << 10
+	maxCommand    = 64       // bytes of data; PING's 4 are the most that is known
 	maxMachine    = 256
 	streamVersion = 3
 	ramVersion    = 4

@@ -141,7 +141,10 @@ func (r *Reader) command() (Record, error) {
 	default:
 		return Record{}, r.fail("command", fmt.Errorf("number %d is not supported (post-copy?)", number))
 	}
-	data, err := r.bytes("command data", min(n, maxCommand))
+	if n > maxCommand {
+		return Record{}, r.fail("command", fmt.Errorf("number %d with %d bytes of data, at most %d are allowed", number, n, maxCommand))
+	}
+	data, err := r.bytes("command data", n)
 	if err != nil {
 		return Record{}, err
 	}
@@ -185,8 +188,8 @@ func (r *Reader) readBlocks(raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if total&flagMask != flagMemSize || total > MaxRAMBytes {
-		return nil, r.fail("RAM size", fmt.Errorf("0x%x, want flag 0x%x and at most %d bytes", total, flagMemSize, uint64(MaxRAMBytes)))
+	if size := total &^ flagMask; total&flagMask != flagMemSize || size == 0 || size > MaxRAMBytes {
+		return nil, r.fail("RAM size", fmt.Errorf("0x%x, want flag 0x%x and 1 to %d bytes", total, flagMemSize, uint64(MaxRAMBytes)))
 	}
 	raw = binary.BigEndian.AppendUint64(raw, total)
 	r.byName = map[string]int{}

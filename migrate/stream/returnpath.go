@@ -42,6 +42,9 @@ func ReadReturn(r io.Reader) (ReturnMessage, error) {
 
 // WriteReturn writes a message.
 func WriteReturn(w io.Writer, m ReturnMessage) error {
+	if len(m.Data) > maxReturn {
+		return fmt.Errorf("QEMU return path: message %d of %d bytes, at most %d are allowed", m.Type, len(m.Data), maxReturn)
+	}
 	b := binary.BigEndian.AppendUint16(nil, m.Type)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(m.Data)))
 	_, err := w.Write(append(b, m.Data...))

@@ -39,8 +39,7 @@ func (w *Writer) Raw(b []byte) error {
 // Start passes a RAMStart record on and returns its blocks; raw must be a whole
 // RAM START section.
 func (w *Writer) Start(raw []byte) ([]Block, error) {
-	r := NewReader(nil, 16)
-	r.in.Reset(bytes.NewReader(raw))
+	r := NewReader(bytes.NewReader(raw), 16)
 	r.started = true
 	record, err := r.Next()
 	if err != nil {
@@ -48,6 +47,9 @@ func (w *Writer) Start(raw []byte) ([]Block, error) {
 	}
 	if record.Kind != RAMStart {
 		return nil, errors.New("QEMU stream: not a RAM START section")
+	}
+	if r.offset != int64(len(raw)) {
+		return nil, fmt.Errorf("QEMU stream: %d bytes follow the RAM START section", int64(len(raw))-r.offset)
 	}
 	w.blocks, w.section = record.Blocks, r.section
 	return w.blocks, w.Raw(raw)

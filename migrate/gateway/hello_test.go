@@ -1,0 +1,40 @@
+package gateway
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"bumpless/migrate/link"
+)
+
+func TestHelloIsChecked(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		kind link.Type
+		body string
+		want string // in the error; "" for none
+	}{
+		{"good", link.Hello, `{"version":1,"move":"m","guest":"g","connection":1,"connections":2}`, ""},
+		{"not JSON", link.Hello, `hello`, "read HELLO"},
+		{"another frame", link.Commit, ``, "a COMMIT frame"},
+		{"refused", link.Abort, `no room`, "the peer refuses: no room"},
+		{"another version", link.Hello, `{"version":2,"move":"m","guest":"g","connections":1}`, "version 2"},
+		{"another move", link.Hello, `{"version":1,"move":"x","guest":"g","connections":1}`, `move "x"`},
+		{"another guest", link.Hello, `{"version":1,"move":"m","guest":"x","connections":1}`, `guest "x"`},
+		{"no connections", link.Hello, `{"version":1,"move":"m","guest":"g"}`, "connection 0 of 0"},
+		{"too many connections", link.Hello, `{"version":1,"move":"m","guest":"g","connections":17}`, "of 17"},
+		{"beyond the last", link.Hello, `{"version":1,"move":"m","guest":"g","connection":2,"connections":2}`, "connection 2 of 2"},
+		{"before the first", link.Hello, `{"version":1,"move":"m","guest":"g","connection":-1,"connections":2}`, "connection -1"},
+	} {
+		var b bytes.Buffer
+		must(t, link.Write(&b, link.Frame{Type: c.kind, Body: []byte(c.body)}))
+		h, err := readHello(link.NewReader(&b), "m", "g")
+		if (c.want == "" && (err != nil || h.Connection != 1 || h.Total != 2)) || (c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want))) {
+			t.Errorf("%s: %+v, %v; want %q", c.name, h, err, c.want)
+		}
+	}
+	if _, err := readHello(link.NewReader(new(bytes.Buffer)), "m", "g"); err == nil {
+		t.Error("readHello() of nothing = nil; want an error")
+	}
+}

@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/stream"
+)
+
+// peer is a source that a test plays frame by frame.
+type peer struct {
+	t      *testing.T
+	dst    *fakeQEMU
+	conn   link.Conn
+	reader *link.Reader
+	result chan Result
+}
+
+func newPeer(t *testing.T) *peer {
+	t.Helper()
+	b := newBench(t)
+	p := &peer{t: t, dst: b.dst, result: make(chan Result, 1)}
+	b.destination.RAMBytes = 1 << 30
+	addresses := make(chan []string, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		r, err := RunDestination(ctx, b.destination, func(e Event) {
+			if len(e.Addresses) > 0 {
+				addresses <- e.Addresses
+			}
+		})
+		p.result <- ended(r, err)
+	}()
+	raw, err := net.Dial("tcp", (<-addresses)[0])
+	must(t, err)
+	t.Cleanup(func() { raw.Close() })
+	must(t, raw.SetDeadline(time.Now().Add(20*time.Second)))
+	config, err := b.source.TLS.Load()
+	must(t, err)
+	p.conn, err = link.Client(raw.(*net.TCPConn), config, "dst", new(link.Meter))
+	must(t, err)
+	must(t, p.conn.Handshake())
+	must(t, writeHello(p.conn, hello{Move: "m", Guest: "g", Total: 1, Key: make([]byte, 16)}))
+	p.reader = link.NewReader(p.conn)
+	_, err = readHello(p.reader, "m", "g")
+	must(t, err)
+	return p
+}
+
+var configFrame = link.Frame{Type: link.Config, Body: []byte("QEVM\x00\x00\x00\x03\x07\x00\x00\x00\x04fake")}
+
+func startFrame(size uint64) link.Frame {
+	b := []byte("\x01\x00\x00\x00\x02\x03ram\x00\x00\x00\x00\x00\x00\x00\x04")
+	b = append(binary.BigEndian.AppendUint64(b, size|4), "\x06pc.ram"...)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, size), 0x10)
+	return link.Frame{Type: link.RAMStart, Body: append(b, "\x7e\x00\x00\x00\x02"...)}
+}
+
+func pagesFrame(pages ...link.Page) link.Frame {
+	return link.Frame{Type: link.Pages, Count: uint16(len(pages)), Body: link.AppendPages(nil, pages)}
+}
+
+// digestOf pages that are each the newest of their place.
+func digestOf(t *testing.T, pages ...link.Page) link.Frame {
+	t.Helper()
+	h, err := newHasher(make([]byte, 16))
+	must(t, err)
+	var d digest
+	for _, p := range pages {
+		d.replace(tag{}, h.page(int(p.Block), uint64(p.Index), p.Data))
+	}
+	return link.Frame{Type: link.Digest, Body: d.bytes()}
+}
+
+func TestADestinationStartsNoGuestOnWrongFrames(t *testing.T) {
+	const size = 64 * stream.PageSize
+	page := link.Page{Index: 3, Version: 1, Data: pageOf(7)}
+	older := link.Page{Index: 3, Version: 1, Data: pageOf(6)}
+	newer := link.Page{Index: 3, Version: 2, Data: pageOf(7)}
+	barrier := link.Frame{Type: link.Barrier, Body: make([]byte, 4)}
+	tail := link.Frame{Type: link.Tail, Body: []byte("device state\x00\x06\x00\x00\x00\x02{}")}
+	commit := link.Frame{Type: link.Commit}
+	good := digestOf(t, page)
+	wrong := link.Frame{Type: link.Digest, Body: bytes.Repeat([]byte{1}, 16)}
+	damaged := pagesFrame(page)
+	damaged.Body = damaged.Body[:len(damaged.Body)-1]
+	for _, c := range []struct {
+		name   string
+		frames []link.Frame
+		want   string // why it failed; "" for a guest that runs
+	}{
+		{"all is well", []link.Frame{configFrame, startFrame(size), pagesFrame(page), barrier, tail, good, commit}, ""},
+		{"the newest version counts", []link.Frame{configFrame, startFrame(size), pagesFrame(newer), pagesFrame(older), barrier, tail, good, commit}, ""},
+		{"another digest", []link.Frame{configFrame, startFrame(size), pagesFrame(page), barrier, tail, wrong, commit}, "the digests differ"},
+		{"a page is missing", []link.Frame{configFrame, startFrame(size), barrier, tail, good, commit}, "the digests differ"},
+		{"a page outside RAM", []link.Frame{configFrame, startFrame(size), pagesFrame(link.Page{Index: 64, Version: 1})}, "outside the guest's RAM"},
+		{"a block that is not there", []link.Frame{configFrame, startFrame(size), pagesFrame(link.Page{Block: 1, Version: 1})}, "outside the guest's RAM"},
+		{"a damaged batch", []link.Frame{configFrame, startFrame(size), damaged}, "truncated"},
+		{"more RAM than the guest has", []link.Frame{configFrame, startFrame(2 << 30)}, "this guest has 1024 MiB"},
+		{"16 TiB", []link.Frame{configFrame, startFrame(1 << 44)}, "this guest has 1024 MiB"},
+		{"RAM-START twice", []link.Frame{configFrame, startFrame(size), startFrame(size)}, "second RAM-START"},
+		{"RAM-START that is none", []link.Frame{configFrame, {Type: link.RAMStart, Body: []byte{8, 0, 1, 0, 0}}}, "not a RAM START"},
+		{"BARRIER twice", []link.Frame{configFrame, startFrame(size), barrier, barrier}, "second BARRIER"},
+		{"COMMIT first", []link.Frame{configFrame, startFrame(size), commit}, "sent COMMIT, not TAIL"},
+		{"COMMIT instead of a digest", []link.Frame{configFrame, startFrame(size), barrier, tail, commit}, "sent COMMIT, not DIGEST"},
+		{"a frame of the destination", []link.Frame{configFrame, {Type: link.Ready}}, "unexpected READY"},
+		{"the source gives up", []link.Frame{configFrame, startFrame(size), {Type: link.Abort, Body: []byte("tired")}}, "gave up: tired"},
+		{"too many frames", []link.Frame{configFrame, startFrame(size), tail, tail, tail, tail, tail, tail, tail}, ""},
+	} {
+		p := newPeer(t)
+		for _, f := range c.frames {
+			if err := link.Write(p.conn, f); err != nil {
+				break // it has had enough: the result says why
+			}
+			if f.Type == link.Digest && c.want == "" {
+				if f, err := p.reader.Read(); err != nil || f.Type != link.Ready || !bytes.Equal(f.Body, good.Body) {
+					t.Fatalf("%s: %v, %v; want READY with the digest", c.name, f.Type, err)
+				}
+			}
+		}
+		_ = p.conn.CloseWrite() // it may have hung up
+		_, _ = io.Copy(io.Discard, p.conn)
+		p.conn.Cut()
+		r := <-p.result
+		runs := c.want == "" && c.name != "too many frames"
+		if status, _ := p.dst.is(); (status == "running") != runs || (r.Outcome == Moved) != runs || !strings.Contains(r.Reason, c.want) {
+			t.Errorf("%s: %s %q, QEMU %s; want runs=%v %q", c.name, r.Outcome, r.Reason, status, runs, c.want)
+		}
+	}
+}

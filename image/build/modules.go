@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +15,10 @@ import (
 // maxModule bounds a decompressed kernel module; the largest of Debian's is
 // under 20 MiB.
 const maxModule = 64 << 20
+
+// maxModinfo bounds a module's .modinfo section; those of Debian's have a few
+// kilobytes.
+const maxModinfo = 1 << 20
 
 // moduleClosure returns the named modules and all that they depend on, each
 // after its dependencies, with their decompressed contents. The dependencies
@@ -70,9 +75,15 @@ func indexModules(dir string) (map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		if base, _, found := strings.Cut(d.Name(), ".ko"); found && !d.IsDir() {
-			index[strings.ReplaceAll(base, "-", "_")] = path
+		base, found := strings.CutSuffix(strings.TrimSuffix(d.Name(), ".xz"), ".ko")
+		if !found || !d.Type().IsRegular() {
+			return nil
 		}
+		name := strings.ReplaceAll(base, "-", "_")
+		if before, twice := index[name]; twice {
+			return fmt.Errorf("%s and %s are both called %s", before, path, name)
+		}
+		index[name] = path
 		return nil
 	})
 	if err != nil {
@@ -87,11 +98,29 @@ func readModule(path string) ([]byte, error) {
 	if !strings.HasSuffix(path, ".xz") {
 		return readBounded(path, maxModule)
 	}
-	out, err := exec.Command("xz", "-dc", path).Output()
+	cmd := exec.Command("xz", "-dc", path)
+	out, err := cmd.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("xz -dc %s (package xz-utils): %w", path, err)
 	}
-	return out, nil
+	data, readErr := io.ReadAll(io.LimitReader(out, maxModule+1))
+	tooLarge := len(data) > maxModule
+	if tooLarge {
+		out.Close() // ends xz, whose status then says nothing
+	}
+	err = cmd.Wait()
+	switch {
+	case tooLarge:
+		return nil, fmt.Errorf("%s has more than %d bytes when it is decompressed", path, maxModule)
+	case readErr != nil:
+		return nil, fmt.Errorf("xz -dc %s: %w", path, readErr)
+	case err != nil:
+		return nil, fmt.Errorf("xz -dc %s: %w", path, err)
+	}
+	return data, nil
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {
@@ -115,6 +144,9 @@ func moduleDepends(data []byte) ([]string, error) {
 	section := f.Section(".modinfo")
 	if section == nil {
 		return nil, fmt.Errorf("no .modinfo section")
+	}
+	if section.Size > maxModinfo {
+		return nil, fmt.Errorf("its .modinfo section has %d bytes, more than %d", section.Size, maxModinfo)
 	}
 	info, err := section.Data()
 	if err != nil {

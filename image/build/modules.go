@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,13 +24,17 @@ const maxModinfo = 1 << 20
 // moduleClosure returns the named modules and all that they depend on, each
 // after its dependencies, with their decompressed contents. The dependencies
 // are read from each module's own .modinfo section, so that no depmod is
-// needed. A name that is not there is taken to be built into the kernel.
+// needed. What is built into the kernel needs no module.
 func moduleClosure(modulesDir string, names []string) ([]File, error) {
 	index, err := indexModules(modulesDir)
 	if err != nil {
 		return nil, err
 	}
-	c := closure{index: index, done: map[string]bool{}}
+	builtIn, err := builtInModules(modulesDir)
+	if err != nil {
+		return nil, err
+	}
+	c := closure{index: index, done: builtIn}
 	for _, name := range names {
 		if err := c.add(name); err != nil {
 			return nil, err
@@ -40,17 +45,20 @@ func moduleClosure(modulesDir string, names []string) ([]File, error) {
 
 type closure struct {
 	index map[string]string
-	done  map[string]bool
+	done  map[string]bool // or need not be done
 	files []File
 }
 
 func (c *closure) add(name string) error {
-	name = strings.ReplaceAll(name, "-", "_")
-	path, ok := c.index[name]
-	if !ok || c.done[name] {
+	name = moduleName(name)
+	if c.done[name] {
 		return nil
 	}
 	c.done[name] = true
+	path, ok := c.index[name]
+	if !ok {
+		return fmt.Errorf("kernel module %s is neither there nor built in", name)
+	}
 	data, err := readModule(path)
 	if err != nil {
 		return fmt.Errorf("read kernel module %s: %w", name, err)
@@ -68,6 +76,25 @@ func (c *closure) add(name string) error {
 	return nil
 }
 
+// moduleName makes one spelling of a module's name or file name.
+func moduleName(file string) string {
+	base, _ := strings.CutSuffix(strings.TrimSuffix(filepath.Base(file), ".xz"), ".ko")
+	return strings.ReplaceAll(base, "-", "_")
+}
+
+// builtInModules returns the names in modules.builtin, if there is one.
+func builtInModules(dir string) (map[string]bool, error) {
+	names := map[string]bool{}
+	list, err := readBounded(filepath.Join(dir, "modules.builtin"), maxModinfo)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for kernel modules: %w", err)
+	}
+	for _, path := range strings.Fields(string(list)) {
+		names[moduleName(path)] = true
+	}
+	return names, nil
+}
+
 // indexModules maps the name of each module below dir to its path.
 func indexModules(dir string) (map[string]string, error) {
 	index := map[string]string{}
@@ -75,11 +102,10 @@ func indexModules(dir string) (map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		base, found := strings.CutSuffix(strings.TrimSuffix(d.Name(), ".xz"), ".ko")
-		if !found || !d.Type().IsRegular() {
+		if !strings.HasSuffix(strings.TrimSuffix(d.Name(), ".xz"), ".ko") || !d.Type().IsRegular() {
 			return nil
 		}
-		name := strings.ReplaceAll(base, "-", "_")
+		name := moduleName(d.Name())
 		if before, twice := index[name]; twice {
 			return fmt.Errorf("%s and %s are both called %s", before, path, name)
 		}

@@ -68,29 +68,8 @@ func TestAnEvenNumberOfVotesIsRefused(t *testing.T) {
 	}
 }
 
-func TestTooLargeAFileIsNotRead(t *testing.T) {
-	if _, err := Parse("big", make([]byte, maxFile+1)); err == nil {
-		t.Error("Parse() accepts more than a megabyte")
-	}
-	if _, err := Parse("deep", []byte(strings.Repeat("[", 5000))); err == nil {
-		t.Error("Parse() accepts 5000 levels")
-	}
-}
-
 func TestEveryPolicyCanBeChosen(t *testing.T) {
 	if want := policy.Names(); !slices.Equal(policies, want) {
 		t.Errorf("policies = %v; migrate/policy has %v", policies, want)
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	f.Add(Example)
-	f.Add([]byte("version: 1\nsite: x\nhosts: [{name: a}]"))
-	f.Add([]byte("{{{{"))
-	f.Add([]byte("- - - - x"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, err := Parse("fuzz", b); err == nil && s.Version != Version {
-			t.Error("accepted another version")
-		}
-	})
 }

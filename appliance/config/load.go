@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
-// maxFile bounds the site file, in bytes, and maxDepth its nesting: a real one
-// has a few kilobytes and four levels.
+// maxFile bounds the site file and maxLine a line of it, in bytes; maxDepth
+// bounds its nesting. A real one has a few kilobytes and four levels; one with
+// as many hosts and guests as there may be has 200 KiB.
 const (
-	maxFile  = 1 << 20
+	maxFile  = 256 << 10
+	maxLine  = 4096
 	maxDepth = 16
 )
 
@@ -37,8 +41,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("site file %s:%d:%d: %s: %s", e.File, e.Line, e.Column, e.Field, e.Problem)
 }
 
-// Load reads and checks a site file. The error joins every *Error that the
-// checks found.
+// Load reads and checks a site file of at most 256 KiB. The error is the first
+// *Error in reading it, or joins every *Error that the checks found.
 func Load(path string) (Site, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -57,41 +61,54 @@ func Parse(name string, b []byte) (Site, error) {
 	if len(b) > maxFile {
 		return Site{}, &Error{File: name, Problem: fmt.Sprintf("more than %d bytes", maxFile)}
 	}
-	if at := tooDeep(b); at > 0 {
-		return Site{}, &Error{File: name, Line: at, Column: 1, Problem: fmt.Sprintf("nested more than %d levels deep", maxDepth)}
+	if err := tooCostly(name, b); err != nil {
+		return Site{}, err
 	}
 	file, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		return Site{}, located(name, err)
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+	if len(file.Docs) != 1 {
 		return Site{}, &Error{File: name, Problem: fmt.Sprintf("%d YAML documents, want one", len(file.Docs))}
 	}
-	var s Site
-	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField()).Decode(&s); err != nil {
-		return Site{}, located(name, err)
+	body := file.Docs[0].Body
+	if _, comments := body.(*ast.CommentGroupNode); body == nil || comments {
+		return Site{}, &Error{File: name, Problem: "it is empty"}
 	}
-	s.defaults()
-	c := checker{file: name, body: file.Docs[0].Body}
+	var s Site
+	d := &document{file: name, at: map[string]*token.Position{}}
+	if err := d.fill(reflect.ValueOf(&s).Elem(), body, "$"); err != nil {
+		return Site{}, err
+	}
+	s.defaults(d.has)
+	c := checker{document: d}
 	c.site(s)
-	return s, errors.Join(c.found...)
+	if err := errors.Join(c.found...); err != nil {
+		return Site{}, err
+	}
+	return s, nil
 }
 
-// tooDeep returns the line at which brackets or indentation nest too deeply:
-// the parser recurses, and its stack must not be the sender's to choose.
-func tooDeep(b []byte) int {
+// tooCostly refuses what would cost the parser much more than its size says:
+// it recurses, and its stack must not be the sender's to choose; and its time
+// grows with the square of a line's length.
+func tooCostly(name string, b []byte) error {
+	deep := fmt.Sprintf("nested more than %d levels deep", maxDepth)
 	for i, line := range bytes.Split(b, []byte("\n")) {
 		indent := len(line) - len(bytes.TrimLeft(line, " "))
 		open := bytes.Count(line, []byte("[")) + bytes.Count(line, []byte("{"))
 		dashes := bytes.Count(line, []byte("- ")) + bytes.Count(line, []byte("? "))
 		if indent > 8*maxDepth || open > 64 || dashes > 64 {
-			return i + 1
+			return &Error{File: name, Line: i + 1, Column: 1, Problem: deep}
+		}
+		if len(line) > maxLine {
+			return &Error{File: name, Line: i + 1, Column: maxLine + 1, Problem: fmt.Sprintf("a line of %d bytes, at most %d", len(line), maxLine)}
 		}
 	}
 	if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) > 4096 {
-		return 1
+		return &Error{File: name, Line: 1, Column: 1, Problem: deep}
 	}
-	return 0
+	return nil
 }
 
 func located(name string, err error) error {
@@ -108,8 +125,7 @@ func located(name string, err error) error {
 
 // checker collects what is wrong.
 type checker struct {
-	file  string
-	body  ast.Node
+	*document
 	found []error
 }
 
@@ -119,24 +135,6 @@ func (c *checker) must(ok bool, field, format string, args ...any) {
 		return
 	}
 	e := &Error{File: c.file, Field: field, Problem: fmt.Sprintf(format, args...)}
-	for at := field; at != "" && e.Line == 0; at = parent(at) {
-		if p, err := yaml.PathString(at); err == nil {
-			if node, err := p.FilterNode(c.body); err == nil && node != nil {
-				e.Line, e.Column = node.GetToken().Position.Line, node.GetToken().Position.Column
-			}
-		}
-	}
-	if e.Line == 0 {
-		e.Line, e.Column = 1, 1
-	}
+	e.Line, e.Column = c.place(field)
 	c.found = append(c.found, e)
-}
-
-func parent(field string) string {
-	for i := len(field) - 1; i > 0; i-- {
-		if field[i] == '.' || field[i] == '[' {
-			return field[:i]
-		}
-	}
-	return ""
 }

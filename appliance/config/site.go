@@ -3,10 +3,13 @@
 //
 // It is decoded strictly. A field that is not known, has the wrong type or is
 // out of range is an error with its line and column; a daemon does not start on
-// a file that it only half understands.
+// a file that it only half understands. Anchors, aliases and tags are not read.
+// A file has at most 256 KiB, with lines of at most 4096 bytes; larger ones are
+// refused before they are parsed.
 package config
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -22,7 +25,8 @@ type Site struct {
 	// Site is the substation's name, shown everywhere. Required.
 	Site string `yaml:"site"`
 	// StateDir holds what must survive a reboot: the replicated log.
-	// Default /var/lib/bumpless.
+	// Default /var/lib/bumpless. All paths in the file are absolute and have at
+	// most 255 bytes.
 	StateDir string `yaml:"state_dir"`
 	// RunDir holds what must not survive one: sockets, marks of moves. It must
 	// be on a tmpfs. Default /run/bumpless. At most 40 bytes long: sockets lie
@@ -71,7 +75,7 @@ type Timing struct {
 
 // QEMU that runs the guests.
 type QEMU struct {
-	// Binary; looked up in PATH. Version 10 at least. Default
+	// Binary; a path, or a name that is looked up in PATH. Version 10 at least. Default
 	// qemu-system-x86_64.
 	Binary string `yaml:"binary"`
 	// Accel is kvm (default) or tcg, emulation, for trials without hardware.
@@ -82,10 +86,12 @@ type QEMU struct {
 type Move struct {
 	// Policy by name; default bumpless. See `bumpless help policies`.
 	Policy string `yaml:"policy"`
-	// MarginMs of every budget is kept for a roll-back's resume. Default 30:
+	// MarginMs of every budget is kept for a roll-back's resume: 1 to 10000,
+	// less than each guest's budget. Default 30:
 	// the longest resume that was seen took 18 ms.
 	MarginMs int `yaml:"margin_ms"`
-	// Connections between the gateways, over both LANs in turn. Default 2.
+	// Connections between the gateways, over both LANs in turn: 1 to 16.
+	// Default 2, one for each LAN.
 	Connections int `yaml:"connections"`
 	// TimeoutS of a whole move. Default 600.
 	TimeoutS int `yaml:"timeout_s"`
@@ -115,7 +121,7 @@ type Host struct {
 	// MemoryForGuestsMiB bounds the sum of the guests' memory. Required for a
 	// server: the rest belongs to the host and to moves.
 	MemoryForGuestsMiB int `yaml:"memory_for_guests_mib"`
-	// GuestCPUs that guests may use; default all. Leave one for the daemon and
+	// GuestCPUs that guests may use, each once, 0 to 1023; default all. Leave one for the daemon and
 	// the gateways where protection deadlines count.
 	GuestCPUs []int `yaml:"guest_cpus"`
 	// BusBridge is the bridge that joins guests to the station bus. Required
@@ -132,7 +138,8 @@ type Watchdog struct {
 	// without one nothing stops a host that hangs, and "never two copies"
 	// could not be promised.
 	Kind string `yaml:"kind"`
-	// Path of the device or socket. Default /dev/watchdog.
+	// Path of the device or socket, of at most 107 bytes. Default
+	// /dev/watchdog.
 	Path string `yaml:"path"`
 }
 
@@ -151,7 +158,8 @@ type Console struct {
 type Guest struct {
 	// Name, unique. Required.
 	Name string `yaml:"name"`
-	// MemoryMiB and VCPUs. Required; default 1 CPU.
+	// MemoryMiB, 16 at least and no more than a server has for guests.
+	// Required. VCPUs, 1 to 256; default 1.
 	MemoryMiB int `yaml:"memory_mib"`
 	VCPUs     int `yaml:"vcpus"`
 	// Machine type of QEMU, with its version: both ends of a move must have
@@ -160,7 +168,8 @@ type Guest struct {
 	// CPU model; default max with tcg, host with kvm. Servers with different
 	// CPUs need a named model.
 	CPU string `yaml:"cpu"`
-	// Kernel, Initrd and Cmdline to boot directly.
+	// Kernel, Initrd and Cmdline (2048 bytes at most) to boot directly.
+	// Required: kernel and initrd.
 	Kernel  string `yaml:"kernel"`
 	Initrd  string `yaml:"initrd"`
 	Cmdline string `yaml:"cmdline"`
@@ -214,48 +223,53 @@ func (h Host) Addresses() []string {
 	return []string{h.LanA, h.LanB}
 }
 
-func (s *Site) defaults() {
-	text := func(field *string, standard string) {
-		if *field == "" {
+// defaults fills the fields that has says were not written. One that was
+// written as 0 or "" stays, for the checks to judge.
+func (s *Site) defaults(has func(field string) bool) {
+	text := func(at string, field *string, standard string) {
+		if !has(at) {
 			*field = standard
 		}
 	}
-	number := func(field *int, standard int) {
-		if *field == 0 {
+	number := func(at string, field *int, standard int) {
+		if !has(at) {
 			*field = standard
 		}
 	}
-	text(&s.StateDir, "/var/lib/bumpless")
-	text(&s.RunDir, "/run/bumpless")
-	text(&s.PKIDir, "/etc/bumpless/pki")
-	number(&s.Timing.LeaseMs, 3000)
-	number(&s.Timing.LeaderLeaseMs, 1000)
-	number(&s.Timing.ClockDriftPPM, 500)
-	number(&s.Timing.WatchdogTimeoutMs, 4000)
-	number(&s.Timing.ResetTimeMs, 2000)
-	number(&s.Timing.PetIntervalMs, 500)
-	number(&s.Timing.ElectionMs, 1000)
-	text(&s.QEMU.Binary, "qemu-system-x86_64")
-	text(&s.QEMU.Accel, "kvm")
-	text(&s.Move.Policy, "bumpless")
-	number(&s.Move.MarginMs, 30)
-	number(&s.Move.Connections, 2)
-	number(&s.Move.TimeoutS, 600)
-	number(&s.Move.BeforeStopMs, 2000)
+	text("$.state_dir", &s.StateDir, "/var/lib/bumpless")
+	text("$.run_dir", &s.RunDir, "/run/bumpless")
+	text("$.pki_dir", &s.PKIDir, "/etc/bumpless/pki")
+	number("$.timing.lease_ms", &s.Timing.LeaseMs, 3000)
+	number("$.timing.leader_lease_ms", &s.Timing.LeaderLeaseMs, 1000)
+	number("$.timing.clock_drift_ppm", &s.Timing.ClockDriftPPM, 500)
+	number("$.timing.watchdog_timeout_ms", &s.Timing.WatchdogTimeoutMs, 4000)
+	number("$.timing.reset_time_ms", &s.Timing.ResetTimeMs, 2000)
+	number("$.timing.pet_interval_ms", &s.Timing.PetIntervalMs, 500)
+	number("$.timing.election_ms", &s.Timing.ElectionMs, 1000)
+	text("$.qemu.binary", &s.QEMU.Binary, "qemu-system-x86_64")
+	text("$.qemu.accel", &s.QEMU.Accel, "kvm")
+	text("$.move.policy", &s.Move.Policy, "bumpless")
+	number("$.move.margin_ms", &s.Move.MarginMs, 30)
+	number("$.move.connections", &s.Move.Connections, 2)
+	number("$.move.timeout_s", &s.Move.TimeoutS, 600)
+	number("$.move.before_stop_ms", &s.Move.BeforeStopMs, 2000)
 	for i := range s.Hosts {
-		h := &s.Hosts[i]
-		number(&h.RaftPort, 7001)
-		number(&h.APIPort, 7002)
-		text(&h.Watchdog.Path, "/dev/watchdog")
-		number(&h.Console.Baud, 115200)
-		text(&h.Console.Role, "OPERATOR")
+		h, at := &s.Hosts[i], fmt.Sprintf("$.hosts[%d]", i)
+		number(at+".raft_port", &h.RaftPort, 7001)
+		number(at+".api_port", &h.APIPort, 7002)
+		text(at+".watchdog.path", &h.Watchdog.Path, "/dev/watchdog")
+		number(at+".console.baud", &h.Console.Baud, 115200)
+		text(at+".console.role", &h.Console.Role, "OPERATOR")
 	}
 	for i := range s.Guests {
-		g := &s.Guests[i]
-		number(&g.VCPUs, 1)
-		text(&g.Machine, "pc-q35-10.0")
-		text(&g.CPU, map[string]string{"tcg": "max"}[s.QEMU.Accel])
-		text(&g.CPU, "host")
+		g, at := &s.Guests[i], fmt.Sprintf("$.guests[%d]", i)
+		number(at+".vcpus", &g.VCPUs, 1)
+		text(at+".machine", &g.Machine, "pc-q35-10.0")
+		cpu := "host"
+		if s.QEMU.Accel == "tcg" {
+			cpu = "max"
+		}
+		text(at+".cpu", &g.CPU, cpu)
 	}
 }
 

@@ -22,7 +22,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -72,10 +74,13 @@ func Init(dir, site string) (*Authority, error) {
 	return Open(dir)
 }
 
-// Open loads the authority in dir.
+// Open loads the authority in dir; it refuses a key that others can read.
 func Open(dir string) (*Authority, error) {
 	certPEM, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
 	if err != nil {
+		return nil, fmt.Errorf("open the site's authority: %w", err)
+	}
+	if err := private(filepath.Join(dir, "ca.key")); err != nil {
 		return nil, fmt.Errorf("open the site's authority: %w", err)
 	}
 	keyPEM, err := os.ReadFile(filepath.Join(dir, "ca.key"))
@@ -94,8 +99,30 @@ func Open(dir string) (*Authority, error) {
 	if a.key, err = x509.ParseECPrivateKey(keyBlock.Bytes); err != nil {
 		return nil, fmt.Errorf("open the site's authority: %w", err)
 	}
+	if !a.cert.IsCA {
+		return nil, fmt.Errorf("open the site's authority: %s/ca.crt is not an authority's certificate", dir)
+	}
+	if !a.key.PublicKey.Equal(a.cert.PublicKey) {
+		return nil, fmt.Errorf("open the site's authority: %s/ca.key does not belong to ca.crt", dir)
+	}
 	return a, nil
 }
+
+// private refuses a key that others may have read.
+func private(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s can be read by others (mode %04o): if nobody has copied it, `chmod 600` it; else make a new authority", path, mode)
+	}
+	return nil
+}
+
+// validName also is a file's name, and a common name of at most 64 characters
+// (RFC 5280, ub-common-name).
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
 
 // Host makes a host's certificate, for both ends of a connection.
 func (a *Authority) Host(name string, addresses ...net.IP) error {
@@ -111,8 +138,8 @@ func (a *Authority) Operator(name, role string) error {
 }
 
 func (a *Authority) issue(name, role string, names []string, addresses []net.IP) error {
-	if name == "" || name == "ca" || filepath.Base(name) != name {
-		return fmt.Errorf("make a certificate: %q cannot be a name", name)
+	if !validName.MatchString(name) || strings.EqualFold(name, "ca") {
+		return fmt.Errorf("make a certificate: %q cannot be a name: want 1 to 64 of letters, digits, ., _ and -, a letter or digit first, and not ca", name)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -147,16 +174,20 @@ func serial() *big.Int {
 	return n
 }
 
-// save writes both files, and replaces neither.
+// save writes both files or none, and replaces neither.
 func save(dir, name string, der []byte, key *ecdsa.PrivateKey) error {
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err
 	}
-	if err := create(filepath.Join(dir, name+".key"), "EC PRIVATE KEY", keyDER, 0o600); err != nil {
+	keyPath := filepath.Join(dir, name+".key")
+	if err := create(keyPath, "EC PRIVATE KEY", keyDER, 0o600); err != nil {
 		return err
 	}
-	return create(filepath.Join(dir, name+".crt"), "CERTIFICATE", der, 0o644)
+	if err := create(filepath.Join(dir, name+".crt"), "CERTIFICATE", der, 0o644); err != nil {
+		return errors.Join(err, os.Remove(keyPath))
+	}
+	return nil
 }
 
 func create(path, kind string, der []byte, mode os.FileMode) error {

@@ -17,6 +17,8 @@ func appendLength(dst []byte, n int) []byte {
 		return append(dst, 0x81, byte(n))
 	case n < 0x10000:
 		return append(dst, 0x82, byte(n>>8), byte(n))
+	case n < 0x1000000:
+		return append(dst, 0x83, byte(n>>16), byte(n>>8), byte(n))
 	default:
 		return append(dst, 0x84, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 	}

@@ -104,13 +104,24 @@ func (r *Reader) Expect(tag byte, what string) (Element, error) {
 	return e, nil
 }
 
+// Has tells whether the next element bears the tag.
+func (r *Reader) Has(tag byte) bool { return r.More() && r.data[r.pos] == tag }
+
 // Optional returns the next element if it bears the tag.
-func (r *Reader) Optional(tag byte) (Element, bool, error) {
-	if !r.More() || r.data[r.pos] != tag {
+func (r *Reader) Optional(tag byte, what string) (Element, bool, error) {
+	if !r.Has(tag) {
 		return Element{}, false, nil
 	}
-	e, err := r.Next()
+	e, err := r.Expect(tag, what)
 	return e, err == nil, err
+}
+
+// End fails when bytes are left.
+func (r *Reader) End(what string) error {
+	if !r.More() {
+		return nil
+	}
+	return r.fail(what, fmt.Errorf("%d bytes are left behind the last field", len(r.data)-r.pos))
 }
 
 func (e Element) fail(what, format string, args ...any) error {
@@ -140,9 +151,13 @@ func (e Element) Unsigned(what string, bits int) (uint64, error) {
 	return n, nil
 }
 
-// Signed decodes an INTEGER of at most 64 bits.
+// Signed decodes an INTEGER of at most 64 bits; leading bytes that only repeat
+// the sign are accepted.
 func (e Element) Signed(what string) (int64, error) {
 	v := e.Value
+	for len(v) > 1 && (v[0] == 0 && v[1]&0x80 == 0 || v[0] == 0xff && v[1]&0x80 != 0) {
+		v = v[1:]
+	}
 	if len(v) == 0 || len(v) > 8 {
 		return 0, e.fail(what, "an integer of %d bytes, want 1 to 8", len(v))
 	}
@@ -163,15 +178,23 @@ func (e Element) Bool(what string) (bool, error) {
 
 // Text decodes a VisibleString of at most limit bytes.
 func (e Element) Text(what string, limit int) (string, error) {
-	if len(e.Value) > limit {
-		return "", e.fail(what, "a string of %d bytes, at most %d are allowed", len(e.Value), limit)
-	}
-	for i, b := range e.Value {
-		if b < 0x20 || b > 0x7e {
-			return "", e.fail(what, "byte 0x%02x at index %d is not visible ASCII", b, i)
-		}
+	if err := CheckText(string(e.Value), limit); err != nil {
+		return "", e.fail(what, "%w", err)
 	}
 	return string(e.Value), nil
+}
+
+// CheckText tells why s cannot be a VisibleString of at most limit bytes.
+func CheckText(s string, limit int) error {
+	if len(s) > limit {
+		return fmt.Errorf("a string of %d bytes, at most %d are allowed", len(s), limit)
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return fmt.Errorf("byte 0x%02x at index %d is not visible ASCII", s[i], i)
+		}
+	}
+	return nil
 }
 
 // Float decodes MMS FloatingPoint: one byte with the exponent's width (8 or

@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// MaxFrame bounds a frame with its VLAN tag, without FCS, in bytes.
-const MaxFrame = 1518
+// MaxFrame bounds a frame without FCS, in bytes: header, VLAN tag, 1500 bytes
+// and the trailer of PRP (IEC 62439-3).
+const MaxFrame = 14 + 4 + maxPayload
+
+const maxPayload = 1500 + 6
 
 const tpid8021Q = 0x8100
 
@@ -64,8 +67,8 @@ func AppendFrame(b []byte, f Frame) ([]byte, error) {
 	if f.VLAN.Priority > 7 || f.VLAN.ID > 0xfff {
 		return nil, fmt.Errorf("encode frame: VLAN priority %d or id %d is out of range", f.VLAN.Priority, f.VLAN.ID)
 	}
-	if len(f.Payload) > MaxFrame-18 {
-		return nil, fmt.Errorf("encode frame: a payload of %d bytes, at most %d are allowed", len(f.Payload), MaxFrame-18)
+	if len(f.Payload) > maxPayload {
+		return nil, fmt.Errorf("encode frame: a payload of %d bytes, at most %d are allowed", len(f.Payload), maxPayload)
 	}
 	b = append(b, f.Dst[:]...)
 	b = append(b, f.Src[:]...)
@@ -91,6 +94,9 @@ func DecodeFrame(b []byte) (Frame, error) {
 		f.VLAN = vlanOf(binary.BigEndian.Uint16(rest))
 		f.EtherType = binary.BigEndian.Uint16(rest[2:])
 		rest = rest[4:]
+	}
+	if len(rest) > maxPayload {
+		return Frame{}, fmt.Errorf("decode frame: a payload of %d bytes at offset %d, at most %d are allowed", len(rest), len(b)-len(rest), maxPayload)
 	}
 	f.Payload = rest
 	return f, nil

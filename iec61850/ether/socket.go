@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -15,71 +16,85 @@ import (
 
 // Conn is a raw socket on one interface.
 type Conn struct {
-	fd      int
+	// file gives the descriptor to the runtime's poller, which wakes Receive at
+	// its deadline and on Close, and never lets a call use a descriptor that
+	// was closed and given to somebody else.
+	file    *os.File
+	raw     syscall.RawConn
 	name    string
 	address Addr
+	closed  atomic.Bool
 
-	mu      sync.Mutex // guards closing against Receive
-	closed  bool
-	buffer  []byte
-	control []byte
+	// Of Receive, which one goroutine calls at a time.
+	deadline time.Time
+	buffer   []byte
+	control  []byte
+	attempt  func(fd uintptr) bool // made once, so that a frame costs no allocation
+	n, oobn  int                   // what the last attempt brought
+	err      error
 }
+
+// maxEtherTypes keeps the jumps of the filter within their 8 bits.
+const maxEtherTypes = 64
 
 // receiveBuffer holds 2 s of 20 streams at 4800/s: a reader may be stalled.
 const receiveBuffer = 32 << 20
 
 // Open opens the interface for frames of the given EtherTypes; all multicast is
-// let in.
+// let in. Without EtherTypes it only sends.
 //
 // The socket is bound to every protocol and filtered in the kernel, because one
 // bound to 0x88b8 gets tagged frames with the tag silently lost.
 func Open(name string, etherTypes ...uint16) (*Conn, error) {
+	if len(etherTypes) > maxEtherTypes {
+		return nil, fmt.Errorf("open interface %s: %d EtherTypes, at most %d", name, len(etherTypes), maxEtherTypes)
+	}
 	ifc, err := net.InterfaceByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("open interface %s: %w", name, err)
 	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open interface %s: raw socket (needs CAP_NET_RAW): %w", name, err)
 	}
-	c := &Conn{fd: fd, name: name, buffer: make([]byte, MaxFrame+64), control: make([]byte, 256)}
-	copy(c.address[:], ifc.HardwareAddr)
-	if err := c.configure(ifc.Index, etherTypes); err != nil {
+	if err := configure(fd, ifc.Index, etherTypes); err != nil {
 		unix.Close(fd)
+		return nil, fmt.Errorf("open interface %s: %w", name, err)
+	}
+	c := &Conn{file: os.NewFile(uintptr(fd), name), name: name, buffer: make([]byte, MaxFrame+64), control: make([]byte, 256)}
+	copy(c.address[:], ifc.HardwareAddr)
+	c.attempt = c.receiveNow
+	if c.raw, err = c.file.SyscallConn(); err != nil {
+		c.file.Close()
 		return nil, fmt.Errorf("open interface %s: %w", name, err)
 	}
 	return c, nil
 }
 
-func (c *Conn) configure(index int, etherTypes []uint16) error {
+func configure(fd, index int, etherTypes []uint16) error {
 	// Filter first, bind last: no frame of another kind slips in between.
 	filter := program(etherTypes)
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if err := unix.SetsockoptSockFprog(c.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
 		return fmt.Errorf("attach the filter: %w", err)
 	}
-	if err := unix.SetsockoptInt(c.fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
 		return fmt.Errorf("PACKET_AUXDATA: %w", err)
 	}
-	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return fmt.Errorf("SO_TIMESTAMPNS: %w", err)
 	}
-	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
 		// Not root in the first user namespace: as much as is allowed.
-		if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
 			return fmt.Errorf("SO_RCVBUF: %w", err)
 		}
 	}
 	multicast := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_ALLMULTI}
-	if err := unix.SetsockoptPacketMreq(c.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &multicast); err != nil {
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &multicast); err != nil {
 		return fmt.Errorf("receive multicast: %w", err)
 	}
-	// A blocked Receive wakes this often to see whether the socket was closed.
-	wake := unix.NsecToTimeval(int64(100 * time.Millisecond))
-	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wake); err != nil {
-		return fmt.Errorf("SO_RCVTIMEO: %w", err)
-	}
-	return unix.Bind(c.fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index})
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index})
 }
 
 // program accepts frames of the EtherTypes that came in (not our own). The
@@ -117,39 +132,72 @@ func (c *Conn) Send(f Frame) error {
 	if err != nil {
 		return err
 	}
-	if _, err := unix.Write(c.fd, b); err != nil {
-		return fmt.Errorf("send on %s: %w", c.name, err)
+	err = c.write(b)
+	if errors.Is(err, unix.ENETDOWN) {
+		// The kernel tells once that the interface was down, even if it is up
+		// again: this frame must not be lost for it.
+		err = c.write(b)
+	}
+	if err != nil {
+		return c.failed("send", err)
 	}
 	return nil
 }
 
+func (c *Conn) write(b []byte) error {
+	var sent error
+	err := c.raw.Write(func(fd uintptr) bool {
+		_, sent = unix.Write(int(fd), b)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	if err != nil {
+		return err
+	}
+	return sent
+}
+
+func (c *Conn) failed(what string, err error) error {
+	if c.closed.Load() {
+		return net.ErrClosed
+	}
+	return fmt.Errorf("%s on %s: %w", what, c.name, err)
+}
+
 // Receive waits for the next frame. Its Payload is valid until the next call.
 // After Close it returns net.ErrClosed; past the deadline (when not zero),
-// os.ErrDeadlineExceeded. Only one goroutine may call it.
+// os.ErrDeadlineExceeded, even if a frame waits. Only one goroutine may call it.
 func (c *Conn) Receive(deadline time.Time) (Frame, error) {
+	if deadline != c.deadline {
+		if err := c.file.SetReadDeadline(deadline); err != nil {
+			return Frame{}, c.failed("receive", err)
+		}
+		c.deadline = deadline
+	}
 	for {
-		if c.isClosed() {
-			return Frame{}, net.ErrClosed
-		}
-		n, oobn, _, _, err := unix.Recvmsg(c.fd, c.buffer, c.control, 0)
+		err := c.raw.Read(c.attempt)
 		switch {
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-			if !deadline.IsZero() && time.Now().After(deadline) {
-				return Frame{}, os.ErrDeadlineExceeded
-			}
-			continue
-		case errors.Is(err, unix.ENETDOWN):
-			continue // the interface may come back
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return Frame{}, os.ErrDeadlineExceeded
 		case err != nil:
-			return Frame{}, fmt.Errorf("receive on %s: %w", c.name, err)
+			return Frame{}, c.failed("receive", err)
+		case errors.Is(c.err, unix.ENETDOWN):
+			continue // told once; the interface may come back
+		case c.err != nil:
+			return Frame{}, c.failed("receive", c.err)
 		}
-		f, err := DecodeFrame(c.buffer[:n])
+		f, err := DecodeFrame(c.buffer[:c.n])
 		if err != nil {
-			continue // the filter lets nothing shorter than a header through
+			continue // longer than any frame: the filter passes no shorter one
 		}
-		readControl(c.control[:oobn], &f)
+		readControl(c.control[:c.oobn], &f)
 		return f, nil
 	}
+}
+
+// receiveNow tells the poller whether it got something, a frame or an error.
+func (c *Conn) receiveNow(fd uintptr) bool {
+	c.n, c.oobn, _, _, c.err = unix.Recvmsg(int(fd), c.buffer, c.control, 0)
+	return !errors.Is(c.err, unix.EAGAIN)
 }
 
 // readControl takes the VLAN tag and the time stamp out of the ancillary data.
@@ -173,22 +221,10 @@ func readControl(oob []byte, f *Frame) {
 	}
 }
 
-func (c *Conn) isClosed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
-}
-
-// Close ends the socket; a waiting Receive returns within 0.1 s. The
-// descriptor itself is released when no Receive can be inside it any more.
+// Close ends the socket. A waiting Receive returns at once; twice is harmless.
 func (c *Conn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed.Swap(true) {
 		return nil
 	}
-	c.closed = true
-	fd := c.fd
-	time.AfterFunc(time.Second, func() { unix.Close(fd) })
-	return nil
+	return c.file.Close()
 }

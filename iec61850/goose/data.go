@@ -46,6 +46,9 @@ func (d Data) append(dst []byte, depth int) ([]byte, error) {
 		if depth == maxDepth {
 			return nil, fmt.Errorf("nested deeper than %d", maxDepth)
 		}
+		if len(d.Elements) > maxEntries {
+			return nil, fmt.Errorf("%d elements, at most %d are allowed", len(d.Elements), maxEntries)
+		}
 		var inner []byte
 		for i, e := range d.Elements {
 			var err error
@@ -73,6 +76,9 @@ func (d Data) append(dst []byte, depth int) ([]byte, error) {
 	case OctetString:
 		return ber.Append(dst, tag, d.Bytes), nil
 	case VisibleString:
+		if err := ber.CheckText(d.Text, maxPDU); err != nil {
+			return nil, err
+		}
 		return ber.Append(dst, tag, []byte(d.Text)), nil
 	case UtcTime:
 		t := d.Time.encode()
@@ -85,12 +91,12 @@ func readData(r *ber.Reader, what string, depth int) ([]Data, error) {
 	var all []Data
 	for r.More() {
 		field := fmt.Sprintf("%s[%d]", what, len(all))
-		if len(all) == maxEntries {
-			return nil, fmt.Errorf("%s: more than %d entries", what, maxEntries)
-		}
 		e, err := r.Next()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+		if len(all) == maxEntries {
+			return nil, &ber.Error{Offset: e.Offset, What: field, Err: fmt.Errorf("more than %d entries", maxEntries)}
 		}
 		d, err := decodeData(e, field, depth)
 		if err != nil {

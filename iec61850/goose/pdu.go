@@ -17,6 +17,8 @@ const (
 	headerSize = 8
 )
 
+var errTooLong = errors.New("too long")
+
 // simulated is the S bit of Reserved1 (IEC 61850-8-1, annex C).
 const simulated = 0x8000
 
@@ -67,7 +69,7 @@ func Marshal(f Frame) ([]byte, error) {
 	}
 	body = ber.Append(nil, tagPDU, body)
 	if headerSize+len(body) > maxPDU {
-		return nil, fmt.Errorf("encode GOOSE %q: %d bytes, at most %d fit a frame", f.PDU.GocbRef, headerSize+len(body), maxPDU)
+		return nil, fmt.Errorf("encode GOOSE %q: %w: %d bytes, at most %d fit a frame", f.PDU.GocbRef, errTooLong, headerSize+len(body), maxPDU)
 	}
 	out := make([]byte, headerSize, headerSize+len(body))
 	binary.BigEndian.PutUint16(out[0:], f.APPID)
@@ -79,9 +81,9 @@ func Marshal(f Frame) ([]byte, error) {
 }
 
 func marshalPDU(p PDU) ([]byte, error) {
-	for _, s := range []string{p.GocbRef, p.DatSet, p.GoID} {
-		if len(s) > maxText {
-			return nil, fmt.Errorf("the reference %q has %d bytes, at most %d are allowed", s, len(s), maxText)
+	for _, f := range []struct{ what, text string }{{"gocbRef", p.GocbRef}, {"datSet", p.DatSet}, {"goID", p.GoID}} {
+		if err := ber.CheckText(f.text, maxText); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.what, err)
 		}
 	}
 	if len(p.AllData) > maxEntries {
@@ -146,20 +148,17 @@ func unmarshalPDU(r *ber.Reader) (PDU, error) {
 	p.Simulation = d.optionalBool(tagSimulation, "simulation")
 	p.ConfRev = d.uint32(tagConfRev, "confRev")
 	p.NdsCom = d.optionalBool(tagNdsCom, "ndsCom")
-	entries := d.uint32(tagNumDatSetEntries, "numDatSetEntries")
+	entries := d.entries(tagNumDatSetEntries, "numDatSetEntries")
 	all := d.expect(tagAllData, "allData")
 	if d.err != nil {
 		return PDU{}, d.err
-	}
-	if entries > maxEntries {
-		return PDU{}, fmt.Errorf("numDatSetEntries is %d, at most %d are allowed", entries, maxEntries)
 	}
 	data, err := readData(all.Sub(), "allData", 0)
 	if err != nil {
 		return PDU{}, err
 	}
 	if len(data) != int(entries) {
-		return PDU{}, fmt.Errorf("allData at offset %d holds %d entries, numDatSetEntries says %d", all.Offset, len(data), entries)
+		return PDU{}, &ber.Error{Offset: all.Offset, What: "allData", Err: fmt.Errorf("%d entries, numDatSetEntries says %d", len(data), entries)}
 	}
 	p.AllData = data
 	return p, nil
@@ -190,17 +189,17 @@ func (d *decoder) text(tag byte, what string) string {
 	return s
 }
 
-func (d *decoder) optional(tag byte) (ber.Element, bool) {
+func (d *decoder) optional(tag byte, what string) (ber.Element, bool) {
 	if d.err != nil {
 		return ber.Element{}, false
 	}
-	e, ok, err := d.r.Optional(tag)
+	e, ok, err := d.r.Optional(tag, what)
 	d.err = err
 	return e, ok
 }
 
 func (d *decoder) optionalText(tag byte, what string) string {
-	e, ok := d.optional(tag)
+	e, ok := d.optional(tag, what)
 	if !ok {
 		return ""
 	}
@@ -210,7 +209,7 @@ func (d *decoder) optionalText(tag byte, what string) string {
 }
 
 func (d *decoder) optionalBool(tag byte, what string) bool {
-	e, ok := d.optional(tag)
+	e, ok := d.optional(tag, what)
 	if !ok {
 		return false
 	}
@@ -225,6 +224,19 @@ func (d *decoder) uint32(tag byte, what string) uint32 {
 		return 0
 	}
 	n, err := e.Unsigned(what, 32)
+	d.err = err
+	return uint32(n)
+}
+
+func (d *decoder) entries(tag byte, what string) uint32 {
+	e := d.expect(tag, what)
+	if d.err != nil {
+		return 0
+	}
+	n, err := e.Unsigned(what, 32)
+	if err == nil && n > maxEntries {
+		err = &ber.Error{Offset: e.Offset, What: what, Err: fmt.Errorf("%d, at most %d are allowed", n, maxEntries)}
+	}
 	d.err = err
 	return uint32(n)
 }

@@ -29,7 +29,8 @@ func NewPublisher(frame Frame, timing Timing) *Publisher {
 }
 
 // Set changes the state at now (wall is the time of the event, for t): stNum
-// goes up, and the next Poll is due at once.
+// goes up, and the next Poll is due at once. The publisher keeps data; the
+// caller must not change it.
 func (p *Publisher) Set(data []Data, now time.Duration, wall Timestamp) {
 	p.started = true
 	p.frame.PDU.AllData = data

@@ -53,23 +53,30 @@ func (s *Subscriber) Receive(now time.Duration, f Frame) []Notice {
 	if p.ConfRev != s.ConfRev {
 		return []Notice{{What: WrongConfRev}}
 	}
-	var notices []Notice
+	// A caller that ticks seldom must not have a dead stream taken as alive.
+	notices := s.Tick(now)
 	if p.NdsCom {
 		notices = append(notices, Notice{What: NeedsCommission})
 	}
-	if s.heard && !s.expired {
-		if n, old := s.compare(p); old {
-			return append(notices, Notice{What: OutOfOrder})
-		} else if n > 0 {
-			notices = append(notices, Notice{What: Missed, Count: n})
-		}
-	}
-	if s.expired {
-		notices = append(notices, Notice{What: Revived})
-	}
+	missed, old := s.compare(p)
 	what := Repeated
-	if !s.heard || p.StNum != s.last.StNum {
+	switch {
+	case !s.heard:
 		what = NewState
+	case s.expired:
+		notices = append(notices, Notice{What: Revived})
+		if old || p.StNum != s.last.StNum { // old: the publisher restarted
+			what = NewState
+		}
+	case old:
+		return append(notices, Notice{What: OutOfOrder})
+	default:
+		if missed > 0 {
+			notices = append(notices, Notice{What: Missed, Count: missed})
+		}
+		if p.StNum != s.last.StNum {
+			what = NewState
+		}
 	}
 	s.last, s.heard, s.expired = p, true, false
 	s.deadline = now + time.Duration(p.TimeAllowedToLiveMs)*time.Millisecond
@@ -77,21 +84,28 @@ func (s *Subscriber) Receive(now time.Duration, f Frame) []Notice {
 }
 
 // compare says how many frames are missing between the last and p, or that p
-// is old. Serial arithmetic: the numbers roll over (IEC 61850-8-1, 18.1.2.5).
-// A publisher that restarts begins at stNum 1 and is taken as old until the
-// stream has expired, as the standard has it.
+// is old. A publisher that restarts begins at stNum 1 and is taken as old until
+// the stream has expired, as the standard has it.
 func (s *Subscriber) compare(p PDU) (missed uint32, old bool) {
-	if d := int32(p.StNum - s.last.StNum); d != 0 {
-		if d < 0 {
-			return 0, true
-		}
-		return uint32(d-1) + p.SqNum, false
-	}
-	d := int32(p.SqNum - s.last.SqNum)
-	if d <= 0 {
+	states, frames := ahead(s.last.StNum, p.StNum), ahead(s.last.SqNum, p.SqNum)
+	switch {
+	case states < 0, states == 0 && frames <= 0:
 		return 0, true
+	case states > 0:
+		return uint32(states-1) + p.SqNum, false
 	}
-	return uint32(d - 1), false
+	return uint32(frames - 1), false
+}
+
+// ahead says how many steps a counter went from one value to the other, fewer
+// than 0 for back. It rolls over to 1, because 0 is reserved (IEC 61850-8-1,
+// 18.1.2.5).
+func ahead(from, to uint32) int32 {
+	d := int32(to - from)
+	if d > 0 && to < from && to != 0 {
+		d--
+	}
+	return d
 }
 
 // Tick notices at now that the stream has expired.

@@ -22,6 +22,8 @@ const (
 	simulated  = 0x8000
 )
 
+var errTooLong = errors.New("too long")
+
 // Frame is everything after the EtherType.
 type Frame struct {
 	APPID     uint16
@@ -40,6 +42,9 @@ type ASDU struct {
 	SmpRate  *uint16
 	SeqData  []byte // the data set's values, of fixed size
 	SmpMod   *uint16
+	// GmIdentity is the PTP grandmaster's clock identity, 8 bytes (IEC
+	// 61869-9), or nil.
+	GmIdentity []byte
 }
 
 // Tags of savPdu and ASDU, context-specific.
@@ -57,6 +62,10 @@ const (
 	tagSmpRate  = 0x86
 	tagSeqData  = 0x87
 	tagSmpMod   = 0x88
+
+	tagSecurity      = 0x81 // reserved by the standard; skipped
+	tagSecurityGroup = 0xa1 // the same, constructed
+	tagGmIdentity    = 0x89
 )
 
 // Marshal encodes the frame: APPID, length, reserved fields and savPdu.
@@ -66,15 +75,15 @@ func Marshal(f Frame) ([]byte, error) {
 	}
 	var seq []byte
 	for i, a := range f.ASDUs {
-		if len(a.SvID) > maxText || len(a.DatSet) > maxText || (a.RefrTm != nil && len(a.RefrTm) != 8) {
-			return nil, fmt.Errorf("encode SV ASDU %d: svID, datSet or refrTm has a wrong size", i)
+		if err := a.check(); err != nil {
+			return nil, fmt.Errorf("encode SV: ASDU %d: %w", i, err)
 		}
 		seq = ber.Append(seq, tagASDU, a.append(nil))
 	}
 	body := ber.AppendUnsigned(nil, tagNoASDU, uint64(len(f.ASDUs)))
 	body = ber.Append(nil, tagPDU, ber.Append(body, tagSeqASDU, seq))
 	if headerSize+len(body) > maxPDU {
-		return nil, fmt.Errorf("encode SV: %d bytes, at most %d fit a frame", headerSize+len(body), maxPDU)
+		return nil, fmt.Errorf("encode SV: %w: %d bytes, at most %d fit a frame", errTooLong, headerSize+len(body), maxPDU)
 	}
 	out := make([]byte, headerSize, headerSize+len(body))
 	binary.BigEndian.PutUint16(out[0:], f.APPID)
@@ -83,6 +92,21 @@ func Marshal(f Frame) ([]byte, error) {
 		binary.BigEndian.PutUint16(out[4:], simulated)
 	}
 	return append(out, body...), nil
+}
+
+func (a ASDU) check() error {
+	for _, f := range []struct{ what, text string }{{"svID", a.SvID}, {"datSet", a.DatSet}} {
+		if err := ber.CheckText(f.text, maxText); err != nil {
+			return fmt.Errorf("%s: %w", f.what, err)
+		}
+	}
+	if a.RefrTm != nil && len(a.RefrTm) != 8 {
+		return fmt.Errorf("refrTm: %d bytes, want 8", len(a.RefrTm))
+	}
+	if a.GmIdentity != nil && len(a.GmIdentity) != 8 {
+		return fmt.Errorf("gmIdentity: %d bytes, want 8", len(a.GmIdentity))
+	}
+	return nil
 }
 
 func (a ASDU) append(b []byte) []byte {
@@ -102,6 +126,9 @@ func (a ASDU) append(b []byte) []byte {
 	b = ber.Append(b, tagSeqData, a.SeqData)
 	if a.SmpMod != nil {
 		b = ber.Append(b, tagSmpMod, binary.BigEndian.AppendUint16(nil, *a.SmpMod))
+	}
+	if a.GmIdentity != nil {
+		b = ber.Append(b, tagGmIdentity, a.GmIdentity)
 	}
 	return b
 }
@@ -141,8 +168,10 @@ func unmarshalPDU(b []byte) ([]ASDU, error) {
 	if n == 0 || n > maxASDUs {
 		return nil, &ber.Error{Offset: count.Offset, What: "noASDU", Err: fmt.Errorf("%d, want 1 to %d", n, maxASDUs)}
 	}
-	if _, _, err := r.Optional(0x81); err != nil { // security, reserved
-		return nil, err
+	for _, tag := range []byte{tagSecurity, tagSecurityGroup} {
+		if _, _, err := r.Optional(tag, "security"); err != nil {
+			return nil, err
+		}
 	}
 	seq, err := r.Expect(tagSeqASDU, "seqASDU")
 	if err != nil {
@@ -163,7 +192,7 @@ func unmarshalPDU(b []byte) ([]ASDU, error) {
 		}
 	}
 	if len(all) != int(n) {
-		return nil, fmt.Errorf("seqASDU at offset %d does not hold the %d ASDUs that noASDU says", seq.Offset, n)
+		return nil, &ber.Error{Offset: seq.Offset, What: "seqASDU", Err: fmt.Errorf("%d ASDUs or more, noASDU says %d", len(all), n)}
 	}
 	return all, nil
 }
@@ -176,7 +205,7 @@ func unmarshalASDU(r *ber.Reader) (a ASDU, err error) {
 	if a.SvID, err = e.Text("svID", maxText); err != nil {
 		return a, err
 	}
-	if e, ok, err := r.Optional(tagDatSet); err != nil {
+	if e, ok, err := r.Optional(tagDatSet, "datSet"); err != nil {
 		return a, err
 	} else if ok {
 		if a.DatSet, err = e.Text("datSet", maxText); err != nil {
@@ -197,25 +226,20 @@ func unmarshalASDU(r *ber.Reader) (a ASDU, err error) {
 		{tagSmpRate, "smpRate", 2, true, func(v []byte) { n := binary.BigEndian.Uint16(v); a.SmpRate = &n }},
 		{tagSeqData, "seqData", 0, false, func(v []byte) { a.SeqData = append([]byte(nil), v...) }},
 		{tagSmpMod, "smpMod", 2, true, func(v []byte) { n := binary.BigEndian.Uint16(v); a.SmpMod = &n }},
+		{tagGmIdentity, "gmIdentity", 8, true, func(v []byte) { a.GmIdentity = append([]byte(nil), v...) }},
 	}
 	for _, f := range fixed {
-		e, ok, err := r.Optional(f.tag)
-		if err != nil {
-			return a, fmt.Errorf("%s: %w", f.what, err)
+		if f.optional && !r.Has(f.tag) {
+			continue
 		}
-		if !ok {
-			if f.optional {
-				continue
-			}
-			return a, fmt.Errorf("%s is missing", f.what)
+		e, err := r.Expect(f.tag, f.what)
+		if err != nil {
+			return a, err
 		}
 		if f.size != 0 && len(e.Value) != f.size {
 			return a, &ber.Error{Offset: e.Offset, What: f.what, Err: fmt.Errorf("%d bytes, want %d", len(e.Value), f.size)}
 		}
 		f.set(e.Value)
 	}
-	if r.More() {
-		return a, errors.New("bytes are left behind the last field")
-	}
-	return a, nil
+	return a, r.End("ASDU")
 }

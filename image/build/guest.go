@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,7 +41,10 @@ func Guest(ctx context.Context, opts Options) (Artifacts, error) {
 	if opts.Progress == nil {
 		opts.Progress = func(string) {}
 	}
-	var err error
+	program, err := readBounded(opts.Init, maxModule) // first: it costs nothing to refuse
+	if err != nil {
+		return Artifacts{}, fmt.Errorf("build guest: its init: %w", err)
+	}
 	if opts.CacheDir, err = filepath.Abs(opts.CacheDir); err != nil {
 		return Artifacts{}, fmt.Errorf("build guest: %w", err)
 	}
@@ -51,7 +55,7 @@ func Guest(ctx context.Context, opts Options) (Artifacts, error) {
 	if err != nil {
 		return Artifacts{}, fmt.Errorf("build guest: %w", err)
 	}
-	archive, err := initramfs(k, opts.Init)
+	archive, err := initramfs(k, program)
 	if err != nil {
 		return Artifacts{}, fmt.Errorf("build guest: %w", err)
 	}
@@ -71,11 +75,7 @@ func Guest(ctx context.Context, opts Options) (Artifacts, error) {
 	return a, nil
 }
 
-func initramfs(k kernel, init string) ([]byte, error) {
-	program, err := readBounded(init, maxModule)
-	if err != nil {
-		return nil, err
-	}
+func initramfs(k kernel, program []byte) ([]byte, error) {
 	modules, err := moduleClosure(k.modulesDir, guestModules)
 	if err != nil {
 		return nil, err
@@ -111,8 +111,17 @@ func replaceFile(path string, data []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	if err := os.WriteFile(path+".tmp", data, 0o644); err != nil {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // two builds must not share it
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".tmp", path)
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
 }

@@ -3,7 +3,9 @@ package build
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,16 +17,24 @@ import (
 // under 20 MiB.
 const maxModule = 64 << 20
 
+// maxModinfo bounds a module's .modinfo section; those of Debian's have a few
+// kilobytes.
+const maxModinfo = 1 << 20
+
 // moduleClosure returns the named modules and all that they depend on, each
 // after its dependencies, with their decompressed contents. The dependencies
 // are read from each module's own .modinfo section, so that no depmod is
-// needed. A name that is not there is taken to be built into the kernel.
+// needed. What is built into the kernel needs no module.
 func moduleClosure(modulesDir string, names []string) ([]File, error) {
 	index, err := indexModules(modulesDir)
 	if err != nil {
 		return nil, err
 	}
-	c := closure{index: index, done: map[string]bool{}}
+	builtIn, err := builtInModules(modulesDir)
+	if err != nil {
+		return nil, err
+	}
+	c := closure{index: index, done: builtIn}
 	for _, name := range names {
 		if err := c.add(name); err != nil {
 			return nil, err
@@ -35,17 +45,20 @@ func moduleClosure(modulesDir string, names []string) ([]File, error) {
 
 type closure struct {
 	index map[string]string
-	done  map[string]bool
+	done  map[string]bool // or need not be done
 	files []File
 }
 
 func (c *closure) add(name string) error {
-	name = strings.ReplaceAll(name, "-", "_")
-	path, ok := c.index[name]
-	if !ok || c.done[name] {
+	name = moduleName(name)
+	if c.done[name] {
 		return nil
 	}
 	c.done[name] = true
+	path, ok := c.index[name]
+	if !ok {
+		return fmt.Errorf("kernel module %s is neither there nor built in", name)
+	}
 	data, err := readModule(path)
 	if err != nil {
 		return fmt.Errorf("read kernel module %s: %w", name, err)
@@ -63,6 +76,25 @@ func (c *closure) add(name string) error {
 	return nil
 }
 
+// moduleName makes one spelling of a module's name or file name.
+func moduleName(file string) string {
+	base, _ := strings.CutSuffix(strings.TrimSuffix(filepath.Base(file), ".xz"), ".ko")
+	return strings.ReplaceAll(base, "-", "_")
+}
+
+// builtInModules returns the names in modules.builtin, if there is one.
+func builtInModules(dir string) (map[string]bool, error) {
+	names := map[string]bool{}
+	list, err := readBounded(filepath.Join(dir, "modules.builtin"), maxModinfo)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for kernel modules: %w", err)
+	}
+	for _, path := range strings.Fields(string(list)) {
+		names[moduleName(path)] = true
+	}
+	return names, nil
+}
+
 // indexModules maps the name of each module below dir to its path.
 func indexModules(dir string) (map[string]string, error) {
 	index := map[string]string{}
@@ -70,9 +102,14 @@ func indexModules(dir string) (map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		if base, _, found := strings.Cut(d.Name(), ".ko"); found && !d.IsDir() {
-			index[strings.ReplaceAll(base, "-", "_")] = path
+		if !strings.HasSuffix(strings.TrimSuffix(d.Name(), ".xz"), ".ko") || !d.Type().IsRegular() {
+			return nil
 		}
+		name := moduleName(d.Name())
+		if before, twice := index[name]; twice {
+			return fmt.Errorf("%s and %s are both called %s", before, path, name)
+		}
+		index[name] = path
 		return nil
 	})
 	if err != nil {
@@ -87,11 +124,29 @@ func readModule(path string) ([]byte, error) {
 	if !strings.HasSuffix(path, ".xz") {
 		return readBounded(path, maxModule)
 	}
-	out, err := exec.Command("xz", "-dc", path).Output()
+	cmd := exec.Command("xz", "-dc", path)
+	out, err := cmd.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("xz -dc %s (package xz-utils): %w", path, err)
 	}
-	return out, nil
+	data, readErr := io.ReadAll(io.LimitReader(out, maxModule+1))
+	tooLarge := len(data) > maxModule
+	if tooLarge {
+		out.Close() // ends xz, whose status then says nothing
+	}
+	err = cmd.Wait()
+	switch {
+	case tooLarge:
+		return nil, fmt.Errorf("%s has more than %d bytes when it is decompressed", path, maxModule)
+	case readErr != nil:
+		return nil, fmt.Errorf("xz -dc %s: %w", path, readErr)
+	case err != nil:
+		return nil, fmt.Errorf("xz -dc %s: %w", path, err)
+	}
+	return data, nil
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {
@@ -115,6 +170,9 @@ func moduleDepends(data []byte) ([]string, error) {
 	section := f.Section(".modinfo")
 	if section == nil {
 		return nil, fmt.Errorf("no .modinfo section")
+	}
+	if section.Size > maxModinfo {
+		return nil, fmt.Errorf("its .modinfo section has %d bytes, more than %d", section.Size, maxModinfo)
 	}
 	info, err := section.Data()
 	if err != nil {

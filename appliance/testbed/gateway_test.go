@@ -9,9 +9,6 @@ import (
 )
 
 func TestE2EABusyGuestMovesWithinItsBudget(t *testing.T) {
-	if testing.Short() {
-		return
-	}
 	for _, policy := range []string{"precopy", "delayed", "bumpless"} {
 		t.Run(policy, func(t *testing.T) {
 			r := newRig(t)

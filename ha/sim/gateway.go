@@ -55,7 +55,6 @@ type gateway struct {
 	peer     *gateway
 	broken   bool // the connection, as this side knows
 	deadline time.Duration
-	verdict  core.Outcome // of a roll-back under way
 }
 
 // later runs do unless the gateway is gone by then.

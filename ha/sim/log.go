@@ -92,7 +92,7 @@ func (l *replicated) depose(h *host) {
 	}
 	h.raft.oust = true
 	d, term := h.d, h.raft.leads
-	d.after(l.w.often(300*time.Millisecond, 4*time.Second), func() {
+	d.after(l.w.often(300*time.Millisecond, 20*time.Second), func() {
 		h.raft.oust = false
 		if h.raft.leads == term {
 			h.raft.leads, h.raft.leader = 0, ""

@@ -62,3 +62,21 @@ func TestCluster(t *testing.T) {
 	wait.Wait()
 	t.Logf("%d bad; %+v", bad, sum)
 }
+
+// The checkers can fail: each rule broken on purpose is seen within a few seeds.
+func TestTheCheckersSeeEveryRuleBrokenOnPurpose(t *testing.T) {
+	for _, b := range []Breakage{SlowWatchdog, SelfResume, PetsAlways, LiesAboutDead, ForgetsMarker, OpeningPets, NoQuorumLease} {
+		t.Run(string(b), func(t *testing.T) {
+			t.Parallel()
+			for n := uint64(1); n <= 600; n++ {
+				o := options(n)
+				o.Break = b
+				if err := New(o).Run(); err != nil {
+					t.Logf("seed %d: %v", n, err)
+					return
+				}
+			}
+			t.Errorf("no seed shows it")
+		})
+	}
+}

@@ -34,7 +34,11 @@ func (w *World) trouble() {
 	}
 	w.Stats.Faults++
 	pick(w, faults)(w, pick(w, w.hosts))
-	w.after(w.between(200*time.Millisecond, 5*time.Second), w.trouble)
+	pause := w.between(200*time.Millisecond, 5*time.Second)
+	if w.chance(0.3) {
+		pause = w.between(0, 300*time.Millisecond) // faults like company
+	}
+	w.after(pause, w.trouble)
 }
 
 var faults = []func(*World, *host){
@@ -121,7 +125,7 @@ func (w *World) operate() {
 	if w.calm {
 		return
 	}
-	w.after(w.between(500*time.Millisecond, 4*time.Second), w.operate)
+	w.after(w.between(300*time.Millisecond, 3*time.Second), w.operate)
 	c := core.Command{By: core.Order{Name: "operator", Role: []string{"OPERATOR", "ENGINEER"}[w.rng.IntN(2)]}}
 	state := w.log.state()
 	if len(state.Guests) == 0 {
@@ -134,7 +138,13 @@ func (w *World) operate() {
 	case 1, 2, 3:
 		c.SetMaintenance = &core.SetMaintenance{Host: pick(w, w.hosts).name, On: w.chance(0.4)}
 	default:
-		c.BeginMove = &core.BeginMove{ID: core.MoveID(name, g.Epoch+1), Guest: name, To: pick(w, w.hosts).name, Epoch: g.Epoch,
+		to := pick(w, w.hosts)
+		for range 2 { // mostly an order that makes sense
+			if to.name == g.Owner || to.role != core.Server {
+				to = pick(w, w.hosts)
+			}
+		}
+		c.BeginMove = &core.BeginMove{ID: core.MoveID(name, g.Epoch+1), Guest: name, To: to.name, Epoch: g.Epoch,
 			Reason: "operator", Insist: c.By.Role == "ENGINEER" && w.chance(0.3)}
 	}
 	w.order(c)

@@ -21,6 +21,8 @@ type Options struct {
 	Fences bool
 	// Break is a rule broken on purpose, to prove that the checkers see it.
 	Break Breakage
+	// Script replaces the seed's faults and orders.
+	Script func(*World)
 	// Trace is given each line of the transcript; nil for none.
 	Trace func(line string)
 }
@@ -104,8 +106,12 @@ func New(o Options) *World {
 
 // Run drives the world to the end of its rest, or to the first violation.
 func (w *World) Run() error {
-	w.after(3*time.Second, w.trouble)
-	w.after(3*time.Second, w.operate)
+	if w.Script != nil {
+		w.Script(w)
+	} else {
+		w.after(3*time.Second, w.trouble)
+		w.after(3*time.Second, w.operate)
+	}
 	w.after(w.Faults, w.heal)
 	for len(w.queue) > 0 && w.check.violation == nil && !w.check.done {
 		next := heap.Pop(&w.queue).(*timer)

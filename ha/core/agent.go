@@ -90,7 +90,6 @@ type leaderView struct {
 	// is open. Meanwhile the host gets no lease: it could start something
 	// that the proof does not cover.
 	pendingGone map[string]map[string]uint64
-	fenceAsked  map[string]time.Duration
 	moveEnded   map[string]time.Duration // when this leader saw a move finished
 }
 
@@ -117,7 +116,6 @@ func newLeaderView() leaderView {
 	return leaderView{
 		lastGrant:   map[string]time.Duration{},
 		pendingGone: map[string]map[string]uint64{},
-		fenceAsked:  map[string]time.Duration{},
 		moveEnded:   map[string]time.Duration{},
 	}
 }
@@ -130,7 +128,6 @@ func (a Agent) clone() Agent {
 	a.local.moveSeen = maps.Clone(a.local.moveSeen)
 	a.leader.lastGrant = maps.Clone(a.leader.lastGrant)
 	a.leader.pendingGone = maps.Clone(a.leader.pendingGone)
-	a.leader.fenceAsked = maps.Clone(a.leader.fenceAsked)
 	a.leader.moveEnded = maps.Clone(a.leader.moveEnded)
 	a.sent = maps.Clone(a.sent)
 	return a

@@ -31,12 +31,7 @@ func (s *step) lead() {
 			s.watchHost(name)
 		}
 	}
-	for _, name := range sortedKeys(s.state.Guests) {
-		g := s.state.Guests[name]
-		if _, moving := s.state.Moves[name]; !moving && g.Wanted && len(g.MayRun) == 0 {
-			s.place(g)
-		}
-	}
+	s.placeNext()
 	for _, name := range sortedKeys(s.state.Hosts) {
 		if s.state.Hosts[name].Service == Draining {
 			s.drain(name)
@@ -73,8 +68,8 @@ func (s *step) watchHost(host string) {
 		s.gone(host, Waited, copies, fmt.Sprintf("no lease was granted for %v, the waiting period is %v", silent.Round(time.Millisecond), s.cfg.Timing.WaitingPeriod()))
 		return
 	}
-	if s.cfg.Fences && silent > s.cfg.Timing.Lease && s.again(Fence{Host: host}) {
-		s.leader.fenceAsked[host] = s.now
+	if s.cfg.Fences && silent > s.cfg.Timing.Lease {
+		s.again(Fence{Host: host, AskedAt: s.now})
 	}
 }
 
@@ -89,20 +84,20 @@ func (s *step) copiesOn(host string) map[string]uint64 {
 }
 
 func (s *step) gone(host string, proof Proof, copies map[string]uint64, detail string) {
-	c := Command{Version: CommandVersion, By: s.order(), Term: s.leader.term, HostGone: &HostGone{Host: host, Proof: proof, Copies: maps.Clone(copies), Detail: detail}}
+	c := Command{Version: CommandVersion, By: s.order(), Term: s.leader.term, HostGone: &HostGone{Host: host, Proof: proof, Copies: maps.Clone(copies), Detail: clip(detail)}}
 	if s.again(Propose{ProposalKey: "gone/" + host, LocalOnly: true, Command: c}) {
 		s.leader.pendingGone[host] = copies
 	}
 }
 
-// fenceResult counts only when the host was granted nothing since the fence
-// was asked: it may have been off, and on again.
+// fenceResult counts only when the host was granted nothing since this fence
+// was asked: it may have been off, and on again. Fences may be slow, so that
+// an answer is judged by its own question and not by the newest one.
 func (s *step) fenceResult(e FenceResult) {
-	asked, ok := s.leader.fenceAsked[e.Host]
-	if !s.leader.leads || !ok || !e.Off || s.leader.pendingGone[e.Host] != nil {
+	if !s.leader.leads || !e.Off || e.AskedAt < s.leader.since || s.leader.pendingGone[e.Host] != nil {
 		return
 	}
-	if at, granted := s.leader.lastGrant[e.Host]; granted && at >= asked {
+	if at, granted := s.leader.lastGrant[e.Host]; granted && at >= e.AskedAt {
 		return
 	}
 	if copies := s.copiesOn(e.Host); len(copies) > 0 {
@@ -133,14 +128,24 @@ func (s *step) proposalFailed(e ProposalFailed) {
 	}
 }
 
-// place gives a guest that runs nowhere to a host.
-func (s *step) place(g Guest) {
-	e := s.choose(s.now, g)
-	if e.To == "" || s.stillGathering() {
+// placeNext gives a guest that runs nowhere to a host. The next one has to wait
+// for the log: its choice must see this one.
+func (s *step) placeNext() {
+	if s.stillGathering() {
 		return
 	}
-	s.propose(key("place", g.Name, g.Epoch), Command{Assign: &Assign{Guest: g.Name, To: e.To, Epoch: g.Epoch,
-		Reason: "it runs nowhere, and " + e.Why}})
+	for _, name := range sortedKeys(s.state.Guests) {
+		g := s.state.Guests[name]
+		if _, moving := s.state.Moves[name]; moving || !g.Wanted || len(g.MayRun) > 0 {
+			continue
+		}
+		e := s.choose(s.now, g)
+		c := Command{Assign: &Assign{Guest: name, To: e.To, Epoch: g.Epoch, Reason: "it runs nowhere, and " + e.Why}}
+		if e.To != "" && Check(s.state, Command{By: s.order(), Assign: c.Assign}).OK() {
+			s.propose(key("place", name, g.Epoch), c)
+			return
+		}
+	}
 }
 
 // stillGathering: this leader is new and some server has not been heard yet.

@@ -60,13 +60,15 @@ func (a Agent) mayPet(now time.Duration) (limit time.Duration, why string) {
 	switch {
 	case !a.local.seen:
 		return 0, "the guests of a former daemon have not been looked for yet"
-	case !a.alive():
+	case !a.alive() && !a.leased(now):
 		return 0, ""
-	case a.lease.lapsed:
+	case a.alive() && a.lease.lapsed:
 		return 0, "the lease was lost and guests are still alive"
 	case !a.leased(now):
 		return 0, "guests are alive and no lease has been granted yet"
 	}
+	// With a lease also when no copy is alive: one may be started before this
+	// order is carried out.
 	return a.lease.until, ""
 }
 

@@ -37,9 +37,9 @@ func (s *step) source(g Guest, m Move) {
 
 func (s *step) sourceBegin(g Guest, m Move) {
 	c, _ := s.observed(g.Name, g.Copy)
-	if m.Phase == Ready && c.Status == Running && s.mayStart(s.now) {
+	if m.Phase == Ready && c.Status == Running && s.mayStart(s.now) && !s.resuming(g) {
 		s.local.gates[m.ID] = gate{started: true}
-		s.emit(RunMove{Move: m})
+		s.emit(RunMove{Move: m, Epoch: g.Copy})
 		return
 	}
 	if s.now-s.local.moveSeen[m.ID] > s.cfg.Timing.PrepareTimeout {
@@ -53,7 +53,7 @@ func (s *step) sourceEnded(g Guest, m Move, gt gate) {
 		return
 	}
 	if c, _ := s.observed(g.Name, g.Copy); c.Status == Paused && s.leased(s.now) && !s.lease.lapsed {
-		s.again(ResumeSource{Guest: g.Name, Epoch: g.Copy, Move: m.ID, NotAfter: s.lease.until})
+		s.resume(g, m)
 	}
 	s.finish(m, gt.result.Outcome, gt.result.Why)
 }
@@ -141,7 +141,7 @@ func (s *step) moveResult(e MoveResult) {
 		return
 	}
 	if g := s.state.Guests[m.Guest]; s.leased(s.now) && !s.lease.lapsed && g.Owner == s.cfg.Self {
-		s.again(ResumeSource{Guest: m.Guest, Epoch: g.Copy, Move: m.ID, NotAfter: s.lease.until})
+		s.resume(g, m)
 	}
 }
 

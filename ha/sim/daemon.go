@@ -210,7 +210,7 @@ func (d *daemon) do(a core.Action) {
 // looked at last (watchdog.Policy).
 func (d *daemon) pet(o petOrder) {
 	d.order = o
-	d.after(d.h.w.often(time.Millisecond, 100*time.Millisecond), func() {
+	d.after(d.h.w.often(time.Millisecond, d.h.w.Timing.WatchdogTimeout/2), func() {
 		o, now := d.order, d.h.clock()
 		if !o.pet || o.notAfter != 0 && now > o.notAfter || now-o.at > d.h.w.Timing.WatchdogTimeout/2 {
 			return
@@ -288,14 +288,11 @@ func (d *daemon) start(guest string, epoch uint64, notAfter time.Duration, incom
 	}
 }
 
-// resume is `migrate_cancel` and `cont`, again and again until it works.
+// resume is `migrate_cancel` and `cont`, again and again until it works or
+// its time is over.
 func (d *daemon) resume(a core.ResumeSource, end func()) {
-	if d.h.clock() > a.NotAfter {
-		end()
-		return
-	}
 	d.after(d.h.w.often(10*time.Millisecond, 5*time.Second), func() {
-		if p := d.h.find(a.Guest, a.Epoch); p != nil {
+		if p := d.h.find(a.Guest, a.Epoch); p != nil && d.h.clock() <= a.NotAfter {
 			p.run()
 		}
 		end()
@@ -346,7 +343,7 @@ func (d *daemon) fence(a core.Fence, end func()) {
 		off := !target.on && w.chance(0.9)
 		d.after(w.often(time.Second, 15*time.Second), func() {
 			end()
-			d.post(core.FenceResult{Host: a.Host, Off: off, Detail: "read back"})
+			d.post(core.FenceResult{Host: a.Host, AskedAt: a.AskedAt, Off: off, Detail: "read back"})
 		})
 	})
 }

@@ -37,7 +37,7 @@ func (d *daemon) prepare(a core.PrepareIncoming, end func()) {
 }
 
 func (d *daemon) runMove(a core.RunMove, end func()) {
-	d.runGateway(a.Move, source, d.agent.State().Guests[a.Move.Guest].Copy)
+	d.runGateway(a.Move, source, a.Epoch)
 	end()
 }
 

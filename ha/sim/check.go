@@ -22,6 +22,8 @@ type checker struct {
 	barred  map[[2]string]uint64     // guest, host: no copy up to that epoch may run any more
 	lease   map[string]time.Duration // by host: true time until which it was granted a lease
 	excused map[string]time.Duration // by host: when there was last a reason not to pet
+	leased0 map[string]time.Duration // by host: since when it has held its lease without a gap
+	wanted  map[string]time.Duration // by guest: since when it is wanted
 
 	rested time.Duration // true time at which the last order of the end was in
 }
@@ -33,7 +35,8 @@ type copyID struct {
 
 func (c *checker) init(w *World) {
 	*c = checker{w: w, given: map[copyID]string{}, made: map[copyID]bool{}, ran: map[copyID]bool{}, highest: map[string]uint64{},
-		barred: map[[2]string]uint64{}, lease: map[string]time.Duration{}, excused: map[string]time.Duration{}}
+		barred: map[[2]string]uint64{}, lease: map[string]time.Duration{}, excused: map[string]time.Duration{},
+		leased0: map[string]time.Duration{}, wanted: map[string]time.Duration{}}
 }
 
 func (c *checker) fail(format string, args ...any) {
@@ -99,6 +102,9 @@ func (c *checker) applied(before, after core.State, cmd core.Command) {
 	c.count(before, after, cmd)
 	for name, g := range after.Guests {
 		was := before.Guests[name]
+		if !g.Wanted || !was.Wanted {
+			c.wanted[name] = c.w.now
+		}
 		if g.Epoch < was.Epoch || g.Copy < was.Copy && before.Moves[name].ID == "" {
 			c.fail("guest %s goes back from epoch %d (copy %d) to %d (copy %d)", name, was.Epoch, was.Copy, g.Epoch, g.Copy)
 		}
@@ -152,12 +158,29 @@ func (c *checker) count(before, after core.State, cmd core.Command) {
 
 // leased: the host takes in a grant of a lease that it asked for at that time.
 func (c *checker) leased(h *host, asked time.Duration) {
+	if c.w.now > c.lease[h.name] {
+		c.leased0[h.name] = c.w.now
+	}
 	c.lease[h.name] = max(c.lease[h.name], asked+h.trueTime(c.w.Timing.Lease))
 }
 
 // longest is the true time in which d may pass on a clock that is slow.
 func (c *checker) longest(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / (1 - float64(c.w.Timing.DriftPPM)/1e6))
+}
+
+// killed: a daemon kills p. It must not kill a guest that runs well: one that
+// the log wants to run here, on a host with a lease.
+func (c *checker) killed(p *proc) {
+	g := c.w.log.state().Guests[p.guest]
+	if p.status != core.Running || !g.Wanted || g.Owner != p.h.name || g.Copy != p.epoch || g.MayRun[p.h.name] != p.epoch {
+		return
+	}
+	// What the daemon did not know yet cannot be held against it.
+	recent := c.w.now - c.longest(c.w.Timing.Lease)
+	if c.w.now < c.lease[p.h.name] && c.leased0[p.h.name] < p.born && c.wanted[p.guest] < recent && c.wanted[p.guest] < p.born {
+		c.fail("%s is killed on %s, where it runs well", p, p.h.name)
+	}
 }
 
 // excuse notes a reason for which a host's watchdog may run out.

@@ -139,6 +139,9 @@ func (d *daemon) observe(then func()) {
 		d.after(w.often(2*time.Millisecond, time.Second), func() {
 			var copies []core.Observed
 			for _, p := range found {
+				if p.look() == core.Unclear && d.h.w.Break == KillsTheDeaf {
+					d.h.kill(p.guest, p.epoch)
+				}
 				copies = append(copies, core.Observed{Guest: p.guest, Epoch: p.epoch, Status: p.look(), PID: 1})
 			}
 			d.post(core.GuestsObserved{Asked: asked, Copies: copies})

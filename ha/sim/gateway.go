@@ -70,6 +70,10 @@ func (g *gateway) later(d time.Duration, do func()) {
 func (g *gateway) enter(p phase) bool {
 	g.phase = p
 	g.h.w.say(g.h.name, "%s gateway of %s: %s", g.role, g.move.ID, p)
+	g.h.w.tempt(0.03, g.h.w.host(g.move.From), g.h.w.host(g.move.To))
+	if !g.alive {
+		return false
+	}
 	if g.dieAt == p {
 		g.vanish()
 		return false

@@ -34,9 +34,11 @@ type proc struct {
 	guest  string
 	epoch  uint64
 	status core.Status
-	stuck  bool // does not die (until the host does)
-	hidden bool // see LiesAboutDead
-	fresh  bool // created to receive, has never run
+	born   time.Duration
+	stuck  bool          // does not die (until the host does)
+	hidden bool          // see LiesAboutDead
+	fresh  bool          // created to receive, has never run
+	deaf   time.Duration // its monitor does not answer until then
 }
 
 // dog is the hardware watchdog: armed by the first pet, and then for good.
@@ -103,6 +105,9 @@ func (h *host) endDaemon() {
 	h.w.say(h.name, "daemon %d ends", h.d.id)
 	h.d = nil
 	h.w.check.excuse(h)
+	if h.w.Break == OpeningPets && h.dog.armed {
+		h.pet() // Linux pets once when the file is closed, too
+	}
 	h.raft.leads = 0
 	h.w.log.drop(h)
 	for _, g := range h.gateways {
@@ -151,7 +156,7 @@ func (h *host) anyOf(guest string) bool {
 
 // create makes a process. An incoming one waits, stopped.
 func (h *host) create(guest string, epoch uint64, incoming bool) *proc {
-	p := &proc{h: h, guest: guest, epoch: epoch, status: core.Incoming, fresh: incoming}
+	p := &proc{h: h, guest: guest, epoch: epoch, status: core.Incoming, fresh: incoming, born: h.w.now}
 	h.procs = append(h.procs, p)
 	h.w.check.created(p)
 	if !incoming {
@@ -176,6 +181,7 @@ func (h *host) kill(guest string, upTo uint64) {
 			p.hidden = h.w.Break == LiesAboutDead
 			h.w.say(h.name, "%s does not die", p)
 		default:
+			h.w.check.killed(p)
 			h.remove(p)
 		}
 	}
@@ -203,7 +209,7 @@ func (p *proc) pause() {
 
 // look is what its monitor says.
 func (p *proc) look() core.Status {
-	if p.status == "" || !p.h.w.calm && p.h.w.chance(0.01) {
+	if p.status == "" || p.h.w.now < p.deaf || !p.h.w.calm && p.h.w.chance(0.01) {
 		return core.Unclear
 	}
 	return p.status

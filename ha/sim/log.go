@@ -194,6 +194,9 @@ func (l *replicated) apply(e *entry) {
 	before := l.state()
 	l.states = append(l.states, next)
 	l.w.check.applied(before, next, e.command)
+	if result.OK() {
+		l.w.tempt(0.03, l.w.hosts...)
+	}
 	if e.answer != nil && e.at.d != nil {
 		e.at.d.after(time.Millisecond, func() { e.answer(result) })
 	}

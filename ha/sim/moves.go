@@ -43,7 +43,7 @@ func (d *daemon) runMove(a core.RunMove, end func()) {
 
 func (d *daemon) runGateway(m core.Move, role string, epoch uint64) {
 	g := &gateway{h: d.h, d: d, move: m, role: role, epoch: epoch, alive: true}
-	if w := d.h.w; !w.calm && w.chance(0.3) {
+	if w := d.h.w; !w.calm && w.chance(0.2) {
 		g.dieAt = pick(w, phases)
 	}
 	d.h.gateways = append(d.h.gateways, g)

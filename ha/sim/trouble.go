@@ -33,17 +33,31 @@ func (w *World) trouble() {
 		return
 	}
 	w.Stats.Faults++
-	pick(w, faults)(w, pick(w, w.hosts))
-	pause := w.between(200*time.Millisecond, 5*time.Second)
+	pick(w, faults())(w, pick(w, w.hosts))
+	pause := w.between(300*time.Millisecond, 8*time.Second)
 	if w.chance(0.3) {
 		pause = w.between(0, 300*time.Millisecond) // faults like company
 	}
 	w.after(pause, w.trouble)
 }
 
-var faults = []func(*World, *host){
-	powerCut, powerCut, daemonCrash, daemonCrash, daemonCrash, freeze, freeze, oneWay, oneWay, isolate, isolate, loss,
-	gatewayKill, gatewayKill, gatewayKill, stuckGuest, stuckGuest, guestCrash, election,
+// tempt makes a fault on one of the hosts likely right now: at a step of a
+// move, or of the log, where it may hurt most.
+func (w *World) tempt(p float64, hosts ...*host) {
+	if w.calm || w.Script != nil || w.now < 5*time.Second || !w.chance(p) {
+		return
+	}
+	w.Stats.Faults++
+	h, fault := pick(w, hosts), pick(w, faults())
+	w.after(w.often(time.Millisecond, 100*time.Millisecond), func() { fault(w, h) })
+}
+
+// faults, the likely ones more than once.
+func faults() []func(*World, *host) {
+	return []func(*World, *host){
+		powerCut, powerCut, daemonCrash, daemonCrash, daemonCrash, freeze, freeze, oneWay, oneWay, isolate, isolate, loss,
+		gatewayKill, gatewayKill, gatewayKill, stuckGuest, stuckGuest, guestCrash, election, deafMonitor,
+	}
 }
 
 func powerCut(w *World, h *host) {
@@ -113,6 +127,15 @@ func guestCrash(w *World, h *host) {
 	}
 }
 
+// deafMonitor: the guest runs on, and its monitor does not answer.
+func deafMonitor(w *World, h *host) {
+	if len(h.procs) > 0 {
+		p := pick(w, h.procs)
+		p.deaf = w.now + w.between(500*time.Millisecond, 15*time.Second)
+		w.say(h.name, "the monitor of %s is deaf", p)
+	}
+}
+
 // election hands the leadership to somebody else although nothing is wrong.
 func election(w *World, h *host) {
 	if voters := w.log.quorum(h); voters != nil && w.log.leader != h {
@@ -163,7 +186,7 @@ func (w *World) heal() {
 	w.net.heal()
 	for _, h := range w.hosts {
 		for _, p := range h.procs {
-			p.stuck, p.hidden = false, false
+			p.stuck, p.hidden, p.deaf = false, false, 0
 		}
 		for _, g := range h.gateways {
 			g.dieAt = ""

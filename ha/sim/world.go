@@ -37,8 +37,9 @@ const (
 	PetsAlways    Breakage = "the watchdog is petted whatever core says"
 	LiesAboutDead Breakage = "a copy that does not die is not seen any more"
 	ForgetsMarker Breakage = "the commit marker is not made"
-	OpeningPets   Breakage = "a daemon that starts pets the watchdog by opening it"
+	OpeningPets   Breakage = "a daemon pets the watchdog by closing and opening it"
 	NoQuorumLease Breakage = "leases are granted without asking a quorum"
+	KillsTheDeaf  Breakage = "a copy whose monitor does not answer is killed"
 )
 
 // Timing used by default: the product's own inequalities, with shorter waits

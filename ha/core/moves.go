@@ -68,7 +68,7 @@ func (s *step) destination(g Guest, m Move) {
 	case there && s.mustEnd(g, m) && (s.gateLive(m.ID) || !known):
 		s.again(AbortMove{Move: m.ID, Why: "the destination's copy is no longer wanted"})
 	case there:
-		if len(gt.addresses) > 0 && m.Phase == Preparing {
+		if len(gt.addresses) > 0 && m.Phase == Preparing && s.mayStart(s.now) {
 			s.propose("ready/"+m.ID, Command{DestinationReady: &DestinationReady{ID: m.ID, Addresses: gt.addresses}})
 		}
 	case s.anyCopy(g.Name):

@@ -210,9 +210,24 @@ func (c *checker) regular() {
 		if end := c.lease[h.name] + c.longest(t.WatchdogTimeout) + t.ResetTime + time.Millisecond; len(h.procs) > 0 && c.w.now > end {
 			c.fail("%s lives on %s, whose lease ended at %.4f s", h.procs[0], h.name, c.lease[h.name].Seconds())
 		}
+		c.lapsed(h)
 	}
 	if c.w.calm {
 		c.rest()
+	}
+}
+
+// lapsed: a daemon that is awake kills what has no lease, in two seconds (an
+// observation, a kill and one repetition); a new one first waits for its own.
+func (c *checker) lapsed(h *host) {
+	if !h.up() {
+		return
+	}
+	end := max(c.lease[h.name], h.d.awake+c.longest(c.w.Timing.Lease)) + 2*time.Second
+	for _, p := range h.procs {
+		if !p.stuck && c.w.now > end && c.w.now > max(p.born, p.freed)+2*time.Second {
+			c.fail("%s is not killed on %s, whose lease ended at %.4f s", p, h.name, c.lease[h.name].Seconds())
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type daemon struct {
 	agent  core.Agent
 	frozen bool
 	held   []func()
+	awake  time.Duration // true time since which it has not been frozen
 
 	events []core.Event
 	busy   bool            // a run of the loop is due
@@ -35,7 +36,7 @@ type petOrder struct {
 }
 
 func newDaemon(h *host, id int) *daemon {
-	return &daemon{h: h, id: id, jobs: map[string]bool{}, desk: map[string]func(bool, uint64){}, gates: map[string]*gateway{},
+	return &daemon{h: h, id: id, awake: h.w.now, jobs: map[string]bool{}, desk: map[string]func(bool, uint64){}, gates: map[string]*gateway{},
 		asked: map[time.Duration]time.Duration{},
 		agent: core.New(core.Config{Self: h.name, Role: h.role, Timing: h.w.Timing, Fences: h.w.Fences}, h.clock())}
 }
@@ -58,7 +59,7 @@ func (d *daemon) thaw() {
 		return
 	}
 	d.h.w.say(d.h.name, "daemon %d thaws", d.id)
-	d.frozen = false
+	d.frozen, d.awake = false, d.h.w.now
 	held := d.held
 	d.held = nil
 	for _, do := range held {

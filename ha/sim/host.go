@@ -35,6 +35,7 @@ type proc struct {
 	epoch  uint64
 	status core.Status
 	born   time.Duration
+	freed  time.Duration // when it could die again
 	stuck  bool          // does not die (until the host does)
 	hidden bool          // see LiesAboutDead
 	fresh  bool          // created to receive, has never run

@@ -161,6 +161,9 @@ func (l *replicated) propose(h *host, c core.Command, answer func(core.Result)) 
 		l.w.say(h.name, "a deposed leader takes %s: it is lost", describe(c))
 		return true
 	}
+	if c.HostGone != nil {
+		l.w.comeBack(l.w.host(c.HostGone.Host))
+	}
 	l.pending = append(l.pending, &entry{term: h.raft.leads, command: c, at: h, answer: answer})
 	l.w.after(l.w.often(20*time.Millisecond, 2*time.Second), l.commit)
 	return true
@@ -196,6 +199,9 @@ func (l *replicated) apply(e *entry) {
 	l.w.check.applied(before, next, e.command)
 	if result.OK() {
 		l.w.tempt(0.03, l.w.hosts...)
+	}
+	if e.command.Assign != nil && result.OK() {
+		l.w.tempt(0.05, l.w.host(e.command.Assign.To))
 	}
 	if e.answer != nil && e.at.d != nil {
 		e.at.d.after(time.Millisecond, func() { e.answer(result) })

@@ -13,7 +13,7 @@ import (
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "play this seed alone; with -v its transcript is printed")
-	seeds   = flag.Uint64("seeds", 600, "number of seeds to play")
+	seeds   = flag.Uint64("seeds", 400, "number of seeds to play")
 	from    = flag.Uint64("from", 1, "the first of them")
 )
 

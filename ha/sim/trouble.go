@@ -52,6 +52,22 @@ func (w *World) tempt(p float64, hosts ...*host) {
 	w.after(w.often(time.Millisecond, 100*time.Millisecond), func() { fault(w, h) })
 }
 
+// comeBack brings a silent host back at the very moment at which it is being
+// declared stopped.
+func (w *World) comeBack(h *host) {
+	if w.calm || w.Script != nil || !w.chance(0.3) {
+		return
+	}
+	w.after(w.often(5*time.Millisecond, 100*time.Millisecond), func() {
+		w.say(h.name, "comes back")
+		w.net.cut = map[[2]string]int{}
+		if h.d != nil {
+			h.d.thaw()
+		}
+		h.powerOn()
+	})
+}
+
 // faults, the likely ones more than once.
 func faults() []func(*World, *host) {
 	return []func(*World, *host){
@@ -115,7 +131,7 @@ func stuckGuest(w *World, h *host) {
 	p.stuck = true
 	w.say(h.name, "%s will not die", p)
 	if w.chance(0.5) {
-		w.after(w.between(time.Second, 10*time.Second), func() { p.stuck = false })
+		w.after(w.between(time.Second, 10*time.Second), func() { p.stuck, p.freed = false, w.now })
 	}
 }
 
@@ -186,7 +202,7 @@ func (w *World) heal() {
 	w.net.heal()
 	for _, h := range w.hosts {
 		for _, p := range h.procs {
-			p.stuck, p.hidden, p.deaf = false, false, 0
+			p.stuck, p.hidden, p.deaf, p.freed = false, false, 0, w.now
 		}
 		for _, g := range h.gateways {
 			g.dieAt = ""

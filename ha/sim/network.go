@@ -40,7 +40,7 @@ func (n *network) send(from, to *host, do func()) {
 		return
 	}
 	n.fly(from, to, n.w.often(10*time.Millisecond, 2*time.Second), do)
-	if !n.w.calm && n.w.chance(0.01) {
+	if !n.w.calm && n.w.Script == nil && n.w.chance(0.01) {
 		n.fly(from, to, n.w.between(0, 8*time.Second), do) // a replay
 	}
 }

@@ -153,6 +153,41 @@ func TestScriptsAreCleanWhenNoRuleIsBroken(t *testing.T) {
 	}
 }
 
+// The promise of a takeover: a host that is lost for good is replaced within the
+// waiting period and what the log and a start take (the checkers see to it that
+// it is not before). With the leader lost, its election comes on top.
+func TestATakeoverMeetsTheComputedBound(t *testing.T) {
+	for _, leader := range []bool{false, true} {
+		for n := uint64(1); n <= 40; n++ {
+			w := New(Options{Seed: n, Servers: 3, Script: func(w *World) { loseAHost(w, leader) }})
+			if err := w.Run(); err != nil {
+				t.Errorf("seed %d, leader lost %v: %v", n, leader, err)
+			}
+			if w.Stats.Takeovers == 0 {
+				t.Errorf("seed %d: nothing was taken over", n)
+			}
+		}
+	}
+}
+
+func loseAHost(w *World, leader bool) {
+	w.after(15*time.Second, func() {
+		h, slack := busy(w, w.log.leader), 3*time.Second
+		if leader {
+			h, slack = w.log.leader, 6*time.Second
+		}
+		h.powerOff("lost for good")
+		bound := w.check.longest(w.Timing.WaitingPeriod()) + slack
+		w.after(bound, func() {
+			for guest := range groups {
+				if list := w.check.running(guest); len(list) != 1 {
+					w.check.fail("%v after its host was lost %s runs in %d places", bound, guest, len(list))
+				}
+			}
+		})
+	})
+}
+
 // busy is a server that runs guests.
 func busy(w *World, but *host) *host {
 	for _, h := range w.hosts {

@@ -86,10 +86,10 @@ type leaderView struct {
 	term      uint64
 	since     time.Duration
 	lastGrant map[string]time.Duration
-	// pendingGone holds, for each host, the copies of a HostGone whose fate
-	// is open. Meanwhile the host gets no lease: it could start something
-	// that the proof does not cover.
-	pendingGone map[string]map[string]uint64
+	// pendingGone holds, for each host, a HostGone whose fate is open.
+	// Meanwhile the host gets no lease: it could start something that the
+	// proof does not cover.
+	pendingGone map[string]HostGone
 	moveEnded   map[string]time.Duration // when this leader saw a move finished
 }
 
@@ -115,7 +115,7 @@ func New(cfg Config, now time.Duration) Agent {
 func newLeaderView() leaderView {
 	return leaderView{
 		lastGrant:   map[string]time.Duration{},
-		pendingGone: map[string]map[string]uint64{},
+		pendingGone: map[string]HostGone{},
 		moveEnded:   map[string]time.Duration{},
 	}
 }

@@ -77,12 +77,13 @@ func (a Agent) mayPet(now time.Duration) (limit time.Duration, why string) {
 func (s *step) leaseRequested(e LeaseRequested) {
 	refuse := func(why string) { s.emit(RefuseLease{Host: e.Host, AskedAt: e.AskedAt, Why: why}) }
 	h, known := s.state.Hosts[e.Host]
+	_, pending := s.leader.pendingGone[e.Host]
 	switch {
 	case !s.leader.leads || !e.Verified:
 		refuse(s.cfg.Self + " does not lead a quorum")
 	case !known || h.Role != Server:
 		refuse("no server is named " + e.Host)
-	case s.leader.pendingGone[e.Host] != nil:
+	case pending:
 		refuse("host " + e.Host + " is being declared stopped")
 	default:
 		s.leader.lastGrant[e.Host] = s.now

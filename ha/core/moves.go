@@ -43,7 +43,11 @@ func (s *step) sourceBegin(g Guest, m Move) {
 		return
 	}
 	if s.now-s.local.moveSeen[m.ID] > s.cfg.Timing.PrepareTimeout {
-		s.finish(m, Failed, "one side was not ready within "+s.cfg.Timing.PrepareTimeout.String()+": see the log of host "+m.To)
+		// Given up for good: the log may take in the end at any time from now
+		// on, and a gateway that ran meanwhile could commit an ended move.
+		why := "one side was not ready within " + s.cfg.Timing.PrepareTimeout.String() + ": see the log of host " + m.To
+		s.local.gates[m.ID] = gate{ended: true, endedAt: s.now, result: MoveResult{Move: m.ID, Outcome: Failed, Why: why}}
+		s.finish(m, Failed, why)
 	}
 }
 
@@ -151,7 +155,7 @@ func (s *step) moveAsksToStop(e MoveAsksToStop) {
 	m, ok := s.state.FindMove(e.Move)
 	need := time.Duration(m.BudgetMs)*time.Millisecond + s.cfg.Timing.PetInterval
 	switch {
-	case !ok || m.Phase != Ready || m.From != s.cfg.Self:
+	case !ok || m.Phase != Ready || m.From != s.cfg.Self || !s.gateLive(e.Move):
 		s.emit(AbortMove{Move: e.Move, Why: "the log does not know this move as ready"})
 	case !s.leased(s.now) || s.lease.lapsed || s.lease.until-s.now < need:
 		s.emit(AbortMove{Move: e.Move, Why: "the host's lease does not cover the switchover"})

@@ -101,7 +101,7 @@ func (s *step) take(e Event) {
 	case MoveResult:
 		s.moveResult(e)
 	case ProposalFailed:
-		s.proposalFailed(e)
+		// Nothing is decided by it: what is still wanted is proposed again.
 	case FenceResult:
 		s.fenceResult(e)
 	}

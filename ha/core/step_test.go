@@ -163,6 +163,30 @@ func TestNoMoveBeginsWhileAnAttemptToContinueMayBeOpen(t *testing.T) {
 	}
 }
 
+// The end of a move that was proposed may be entered into the log at any time:
+// a gateway that began afterwards could commit a move that the log has ended.
+func TestASourceThatGaveUpAMoveNeverBeginsIt(t *testing.T) {
+	l := site(t).place("scada", "a")
+	b := newBench(t, l, "a")
+	running := []Observed{{Guest: "scada", Epoch: 1, Status: Running}}
+	b.step(1*s, GuestsObserved{Asked: 1 * s, Copies: running})
+	b.lease(1 * s)
+	l.move("scada", "b")
+	b.step(1*s, StateChanged{State: l.state})
+	b.agent.cfg.Timing.PrepareTimeout = s
+	late := 2*s + 1
+	if ends := find[Propose](b.step(late, GuestsObserved{Asked: late, Copies: running})); len(ends) != 1 || ends[0].Command.FinishMove == nil {
+		t.Fatalf("it proposes %+v; want the end of the move", ends)
+	}
+	l.ready("scada") // entered before the end that was proposed
+	if run := find[RunMove](b.step(late, StateChanged{State: l.state})); len(run) != 0 {
+		t.Errorf("%+v: it begins a move that it has given up", run)
+	}
+	if allow := find[AllowStop](b.step(late, MoveAsksToStop{Move: "scada-2"})); len(allow) != 0 {
+		t.Error("it allows a move to stop the guest that it has given up")
+	}
+}
+
 // Each choice must see the one before it: otherwise all guests go to the host
 // that was emptiest at first.
 func TestGuestsArePlacedOneAfterTheOther(t *testing.T) {

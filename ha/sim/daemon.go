@@ -111,6 +111,9 @@ func (d *daemon) loop() {
 
 func (d *daemon) step(e core.Event) {
 	d.h.w.Stats.Steps++
+	if r, ok := e.(core.LeaseReply); ok && r.Granted {
+		d.h.w.check.leased(d.h, d.asked[r.AskedAt])
+	}
 	next, actions := core.Step(d.agent, d.h.clock(), e)
 	d.agent = next
 	d.tell("<", e)
@@ -237,9 +240,6 @@ func (d *daemon) askLease(a core.AskLease, end func()) {
 	d.h.w.net.call(d, leader, func(there *daemon, answer func(func())) {
 		there.serveLease(d.h.name, a.AskedAt, func(granted bool, index uint64) {
 			answer(func() {
-				if granted {
-					d.h.w.check.leased(d.h, d.asked[a.AskedAt])
-				}
 				d.post(core.LeaseReply{AskedAt: a.AskedAt, Granted: granted, Index: index})
 			})
 		})

@@ -17,6 +17,7 @@ type replicated struct {
 	leader  *host        // of that term; nil when it is gone
 	ready   bool
 	pending []*entry
+	stalled time.Duration // true time until which disks do not take entries
 	without time.Duration // true time since which there is no leader with a quorum
 }
 
@@ -165,13 +166,16 @@ func (l *replicated) propose(h *host, c core.Command, answer func(core.Result)) 
 		l.w.comeBack(l.w.host(c.HostGone.Host))
 	}
 	l.pending = append(l.pending, &entry{term: h.raft.leads, command: c, at: h, answer: answer})
+	if !l.w.calm && l.w.Script == nil && l.w.chance(0.02) {
+		l.stalled = l.w.now + l.w.between(0, 5*time.Second) // leading, and granting leases, goes on
+	}
 	l.w.after(l.w.often(20*time.Millisecond, 2*time.Second), l.commit)
 	return true
 }
 
 // commit applies what is pending, if a quorum has it.
 func (l *replicated) commit() {
-	if l.leader == nil || !l.ready || l.quorum(l.leader) == nil {
+	if l.leader == nil || !l.ready || l.quorum(l.leader) == nil || l.w.now < l.stalled {
 		return
 	}
 	for len(l.pending) > 0 {

@@ -200,6 +200,7 @@ func (w *World) heal() {
 	w.calm = true
 	w.say("", "ALL FAULTS END")
 	w.net.heal()
+	w.log.stalled = 0
 	for _, h := range w.hosts {
 		for _, p := range h.procs {
 			p.stuck, p.hidden, p.deaf, p.freed = false, false, 0, w.now

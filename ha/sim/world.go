@@ -46,7 +46,8 @@ const (
 // for retries so that a run shows more of them.
 func defaultTiming(r *rand.Rand) core.Timing {
 	t := core.DefaultTiming()
-	t.PrepareTimeout, t.RetryMin, t.RetryMax = 5*time.Second, time.Second, 8*time.Second
+	t.PrepareTimeout = []time.Duration{200 * time.Millisecond, 5 * time.Second}[r.IntN(2)] // the short one runs out in the middle of things
+	t.RetryMin, t.RetryMax = time.Second, 8*time.Second
 	t.DriftPPM = []int{0, 500, 20_000, 100_000}[r.IntN(4)]
 	t.LeaderLease = []time.Duration{0, time.Second}[r.IntN(2)] // a reserve, not a need
 	return t

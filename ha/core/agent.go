@@ -78,6 +78,9 @@ type gate struct {
 	ended     bool
 	endedAt   time.Duration
 	result    MoveResult
+	// ran: the destination's copy was seen running. The source's memory is out
+	// of date from then on, whatever becomes of this copy.
+	ran bool
 }
 
 // leaderView is what the leader knows; it is empty on other hosts.

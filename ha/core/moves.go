@@ -10,7 +10,7 @@ import "time"
 //	             gateway ended, not committed: ResumeSource, FinishMove
 //	             gateway ended, committed, not moved: MoveInDoubt, wait for the log
 //	destination  preparing: PrepareIncoming, once; DestinationReady
-//	             runs: FinishMove(moved)
+//	             runs, or ran: FinishMove(moved)
 //	             gateway ended, source gone or in doubt, and seen NOT to run
 //	             afterwards: KillGuest, then ReportStopped
 
@@ -67,8 +67,8 @@ func (s *step) destination(g Guest, m Move) {
 	gt, known := s.local.gates[m.ID]
 	c, there := s.observed(g.Name, m.Epoch)
 	switch {
-	case there && c.Status == Running, known && gt.ended && gt.result.Outcome == Moved && there:
-		s.finish(m, Moved, "host "+m.To+" runs it")
+	case there && c.Status == Running, gt.ran, gt.ended && gt.result.Outcome == Moved:
+		s.finish(m, Moved, "host "+m.To+map[bool]string{true: " runs it", false: " ran it until its copy was lost"}[there])
 	case there && s.mustEnd(g, m) && (s.gateLive(m.ID) || !known):
 		s.again(AbortMove{Move: m.ID, Why: "the destination's copy is no longer wanted"})
 	case there:
@@ -139,7 +139,8 @@ func (s *step) moveResult(e MoveResult) {
 	if gt.ended {
 		return
 	}
-	s.local.gates[e.Move] = gate{started: true, addresses: gt.addresses, ended: true, endedAt: s.now, result: e}
+	gt.started, gt.ended, gt.endedAt, gt.result = true, true, s.now, e
+	s.local.gates[e.Move] = gt
 	m, ok := s.state.FindMove(e.Move)
 	if !ok || m.Phase == Finished || m.Phase == InDoubt || m.From != s.cfg.Self || e.Committed || e.Outcome == Moved || e.Outcome == Refused {
 		return

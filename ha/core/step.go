@@ -66,7 +66,7 @@ func (s *step) forget() {
 		}
 	}
 	for id, g := range s.local.gates {
-		if _, known := s.state.FindMove(id); !known && g.ended {
+		if _, known := s.state.FindMove(id); !known && (g.ended || !g.started) {
 			delete(s.local.gates, id)
 		}
 	}
@@ -136,6 +136,11 @@ func (s *step) guestsObserved(e GuestsObserved) {
 	}
 	for _, c := range e.Copies {
 		s.burn(c.Guest, c.Epoch)
+		if m, moving := s.state.Moves[c.Guest]; moving && m.To == s.cfg.Self && m.Epoch == c.Epoch && c.Status == Running {
+			g := s.local.gates[m.ID]
+			g.ran = true
+			s.local.gates[m.ID] = g
+		}
 	}
 }
 

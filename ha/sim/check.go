@@ -145,6 +145,11 @@ func (c *checker) count(before, after core.State, cmd core.Command) {
 			continue
 		}
 		end, _ := after.FindMove(m.ID)
+		// The memory of a source is out of date once the destination has run:
+		// a host that knows so must not say that its copy never did.
+		if d := c.w.host(m.To).d; end.Outcome == core.RolledBack && cmd.ReportStopped != nil && d != nil && d.saw[copyID{guest, m.Epoch}] {
+			c.fail("move %s is rolled back on the word of %s, where %s/%d has run", m.ID, m.To, guest, m.Epoch)
+		}
 		s := &c.w.Stats
 		*map[core.Outcome]*int{core.Moved: &s.Moves, core.RolledBack: &s.RolledBack, core.Refused: &s.Refused, core.Failed: &s.Failed}[end.Outcome]++
 		if end.Late {

@@ -16,7 +16,8 @@ type daemon struct {
 	agent  core.Agent
 	frozen bool
 	held   []func()
-	awake  time.Duration // true time since which it has not been frozen
+	saw    map[copyID]bool // running, for the checker
+	awake  time.Duration   // true time since which it has not been frozen
 
 	events []core.Event
 	busy   bool            // a run of the loop is due
@@ -36,7 +37,7 @@ type petOrder struct {
 }
 
 func newDaemon(h *host, id int) *daemon {
-	return &daemon{h: h, id: id, awake: h.w.now, jobs: map[string]bool{}, desk: map[string]func(bool, uint64){}, gates: map[string]*gateway{},
+	return &daemon{h: h, id: id, awake: h.w.now, saw: map[copyID]bool{}, jobs: map[string]bool{}, desk: map[string]func(bool, uint64){}, gates: map[string]*gateway{},
 		asked: map[time.Duration]time.Duration{},
 		agent: core.New(core.Config{Self: h.name, Role: h.role, Timing: h.w.Timing, Fences: h.w.Fences}, h.clock())}
 }
@@ -111,6 +112,7 @@ func (d *daemon) loop() {
 
 func (d *daemon) step(e core.Event) {
 	d.h.w.Stats.Steps++
+	d.learn(e)
 	if r, ok := e.(core.LeaseReply); ok && r.Granted {
 		d.h.w.check.leased(d.h, d.asked[r.AskedAt])
 	}
@@ -120,6 +122,17 @@ func (d *daemon) step(e core.Event) {
 	for _, a := range actions {
 		d.tell(">", a)
 		d.do(a)
+	}
+}
+
+// learn keeps for the checker which copies this daemon has seen running.
+func (d *daemon) learn(e core.Event) {
+	if o, ok := e.(core.GuestsObserved); ok {
+		for _, c := range o.Copies {
+			if c.Status == core.Running {
+				d.saw[copyID{c.Guest, c.Epoch}] = true
+			}
+		}
 	}
 }
 

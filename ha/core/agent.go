@@ -78,6 +78,9 @@ type gate struct {
 	ended     bool
 	endedAt   time.Duration
 	result    MoveResult
+	// ran: the destination's copy was seen running. The source's memory is out
+	// of date from then on, whatever becomes of this copy.
+	ran bool
 }
 
 // leaderView is what the leader knows; it is empty on other hosts.
@@ -86,11 +89,10 @@ type leaderView struct {
 	term      uint64
 	since     time.Duration
 	lastGrant map[string]time.Duration
-	// pendingGone holds, for each host, the copies of a HostGone whose fate
-	// is open. Meanwhile the host gets no lease: it could start something
-	// that the proof does not cover.
-	pendingGone map[string]map[string]uint64
-	fenceAsked  map[string]time.Duration
+	// pendingGone holds, for each host, a HostGone whose fate is open.
+	// Meanwhile the host gets no lease: it could start something that the
+	// proof does not cover.
+	pendingGone map[string]HostGone
 	moveEnded   map[string]time.Duration // when this leader saw a move finished
 }
 
@@ -116,8 +118,7 @@ func New(cfg Config, now time.Duration) Agent {
 func newLeaderView() leaderView {
 	return leaderView{
 		lastGrant:   map[string]time.Duration{},
-		pendingGone: map[string]map[string]uint64{},
-		fenceAsked:  map[string]time.Duration{},
+		pendingGone: map[string]HostGone{},
 		moveEnded:   map[string]time.Duration{},
 	}
 }
@@ -130,7 +131,6 @@ func (a Agent) clone() Agent {
 	a.local.moveSeen = maps.Clone(a.local.moveSeen)
 	a.leader.lastGrant = maps.Clone(a.leader.lastGrant)
 	a.leader.pendingGone = maps.Clone(a.leader.pendingGone)
-	a.leader.fenceAsked = maps.Clone(a.leader.fenceAsked)
 	a.leader.moveEnded = maps.Clone(a.leader.moveEnded)
 	a.sent = maps.Clone(a.sent)
 	return a

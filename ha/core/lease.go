@@ -60,13 +60,15 @@ func (a Agent) mayPet(now time.Duration) (limit time.Duration, why string) {
 	switch {
 	case !a.local.seen:
 		return 0, "the guests of a former daemon have not been looked for yet"
-	case !a.alive():
+	case !a.alive() && !a.leased(now):
 		return 0, ""
-	case a.lease.lapsed:
+	case a.alive() && a.lease.lapsed:
 		return 0, "the lease was lost and guests are still alive"
 	case !a.leased(now):
 		return 0, "guests are alive and no lease has been granted yet"
 	}
+	// With a lease also when no copy is alive: one may be started before this
+	// order is carried out.
 	return a.lease.until, ""
 }
 
@@ -75,12 +77,13 @@ func (a Agent) mayPet(now time.Duration) (limit time.Duration, why string) {
 func (s *step) leaseRequested(e LeaseRequested) {
 	refuse := func(why string) { s.emit(RefuseLease{Host: e.Host, AskedAt: e.AskedAt, Why: why}) }
 	h, known := s.state.Hosts[e.Host]
+	_, pending := s.leader.pendingGone[e.Host]
 	switch {
 	case !s.leader.leads || !e.Verified:
 		refuse(s.cfg.Self + " does not lead a quorum")
 	case !known || h.Role != Server:
 		refuse("no server is named " + e.Host)
-	case s.leader.pendingGone[e.Host] != nil:
+	case pending:
 		refuse("host " + e.Host + " is being declared stopped")
 	default:
 		s.leader.lastGrant[e.Host] = s.now

@@ -66,7 +66,7 @@ func (s *step) forget() {
 		}
 	}
 	for id, g := range s.local.gates {
-		if _, known := s.state.FindMove(id); !known && g.ended {
+		if _, known := s.state.FindMove(id); !known && (g.ended || !g.started) {
 			delete(s.local.gates, id)
 		}
 	}
@@ -101,7 +101,7 @@ func (s *step) take(e Event) {
 	case MoveResult:
 		s.moveResult(e)
 	case ProposalFailed:
-		s.proposalFailed(e)
+		// Nothing is decided by it: what is still wanted is proposed again.
 	case FenceResult:
 		s.fenceResult(e)
 	}
@@ -136,6 +136,11 @@ func (s *step) guestsObserved(e GuestsObserved) {
 	}
 	for _, c := range e.Copies {
 		s.burn(c.Guest, c.Epoch)
+		if m, moving := s.state.Moves[c.Guest]; moving && m.To == s.cfg.Self && m.Epoch == c.Epoch && c.Status == Running {
+			g := s.local.gates[m.ID]
+			g.ran = true
+			s.local.gates[m.ID] = g
+		}
 	}
 }
 

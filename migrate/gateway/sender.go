@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,20 +176,21 @@ func (r *rate) bytesPerS() float64 {
 	return r.estimate
 }
 
-// dialAll connects over every address in turn, so that both LANs are used.
+// dialAll makes n connections over every address in turn, so that both LANs
+// are used. An address that fails is not tried again: all go over the others.
 func dialAll(addresses []string, n int, timeout time.Duration) ([]*net.TCPConn, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("connect to the destination: no address")
 	}
+	live := slices.Clone(addresses)
 	var conns []*net.TCPConn
 	var failures []error
-	for i := range n + len(addresses) - 1 {
-		if len(conns) == n {
-			break
-		}
-		c, err := net.DialTimeout("tcp", addresses[i%len(addresses)], timeout)
+	for len(conns) < n && len(live) > 0 {
+		at := len(conns) % len(live)
+		c, err := net.DialTimeout("tcp", live[at], timeout)
 		if err != nil {
 			failures = append(failures, err)
+			live = slices.Delete(live, at, at+1)
 			continue
 		}
 		conns = append(conns, c.(*net.TCPConn))

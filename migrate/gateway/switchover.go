@@ -192,6 +192,7 @@ func (s *source) commit(t0 time.Time) {
 	s.phase(Committed)
 	s.pause(ctx, Committed)
 	if err := s.send.conns[0].write(link.Frame{Type: link.Commit}, runningWait); err != nil {
+		s.result.StopMs = ms(time.Since(t0))
 		s.finish(InDoubt, "COMMIT could not be sent: "+err.Error())
 		return
 	}

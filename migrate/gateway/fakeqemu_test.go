@@ -24,6 +24,8 @@ type fakeQEMU struct {
 	t    *testing.T
 	Path string
 
+	listener net.Listener
+
 	mu        sync.Mutex
 	memory    map[uint64]uint32 // what fills each page, by offset; 0 is not in it
 	dirty     map[uint64]bool
@@ -34,7 +36,7 @@ type fakeQEMU struct {
 	clients   map[net.Conn]bool
 	hot       uint64 // pages that are dirtied before every section
 	failLoad  bool
-	refuseGo  bool          // `cont` is refused
+	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
 }
 
@@ -55,21 +57,25 @@ func newFake(t *testing.T, status string) *fakeQEMU {
 	}
 	l, err := net.Listen("unix", q.Path)
 	must(t, err)
+	q.listener = l
+	t.Cleanup(func() {
+		q.die()
+		os.RemoveAll(dir)
+	})
+	return q
+}
+
+// run begins to answer: what is set in the fake must be set before.
+func (q *fakeQEMU) run() {
 	go func() {
 		for {
-			c, err := l.Accept()
+			c, err := q.listener.Accept()
 			if err != nil {
 				return
 			}
 			go q.serve(c.(*net.UnixConn))
 		}
 	}()
-	t.Cleanup(func() {
-		l.Close()
-		q.die()
-		os.RemoveAll(dir)
-	})
-	return q
 }
 
 // die ends the process: its connections, and its end of the pipe.
@@ -77,6 +83,7 @@ func (q *fakeQEMU) die() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.status = "dead"
+	q.listener.Close()
 	for c := range q.clients {
 		c.Close()
 	}
@@ -151,7 +158,7 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 	case "stop":
 		q.status, q.stops = "paused", q.stops+1
 	case "cont":
-		if q.refuseGo || q.migration == "active" {
+		if q.refuseGo--; q.refuseGo >= 0 || q.migration == "active" {
 			return "", fmt.Errorf("Migration is not finalized yet")
 		}
 		q.status = "running"

@@ -28,6 +28,7 @@ func newPeer(t *testing.T) *peer {
 	b := newBench(t)
 	p := &peer{t: t, dst: b.dst, result: make(chan Result, 1)}
 	b.destination.RAMBytes = 1 << 30
+	b.dst.run()
 	addresses := make(chan []string, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)

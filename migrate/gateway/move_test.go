@@ -52,6 +52,8 @@ func newBench(t *testing.T) *bench {
 // begin starts both gateways; the link goes through the valve.
 func (b *bench) begin() {
 	b.t.Helper()
+	b.src.run()
+	b.dst.run()
 	var ctx [2]context.Context
 	ctx[0], b.stopSource = context.WithCancelCause(context.Background())
 	ctx[1], b.stopDestination = context.WithCancelCause(context.Background())
@@ -322,7 +324,7 @@ func TestCommitWithoutAnAnswerLeavesTheSourcePaused(t *testing.T) {
 
 func TestADestinationThatCannotRunTheGuestIsInDoubtForTheSource(t *testing.T) {
 	b := newBench(t)
-	b.dst.refuseGo = true
+	b.dst.refuseGo = 1
 	b.begin()
 	s, d := b.result(0), b.result(1)
 	if s.Outcome != InDoubt || d.Outcome != Failed || !strings.Contains(s.Reason, "not finalized") {
@@ -375,6 +377,52 @@ func TestFailuresAtTheDestinationAreRolledBack(t *testing.T) {
 			t.Errorf("%s: %s %q, committed %v; want %s because of %q", c.name, r.Outcome, r.Reason, b.committed(), c.outcome, c.why)
 		}
 		b.guest("src")
+	}
+}
+
+// QEMU refuses `cont` until it has finished failing.
+func TestARollBackInsists(t *testing.T) {
+	b := newBench(t)
+	b.source.BudgetMs, b.source.PauseAt, b.src.refuseGo = 200, Draining, 20
+	b.begin()
+	if r := b.result(0); r.Outcome != RolledBack || r.StopMs > 400 {
+		t.Errorf("%s after %.1f ms: %q; want rolled back, twenty refusals later", r.Outcome, r.StopMs, r.Reason)
+	}
+	b.guest("src")
+}
+
+// A paused guest opens QEMU's gate: the stream ends without our stopping it.
+func TestAGuestThatAnOperatorPausesIsNotMovedAndStaysPaused(t *testing.T) {
+	b := newBench(t)
+	b.source.BudgetMs, b.src.hot, b.source.Policy = 51, 400, "bumpless" // it streams until it is refused
+	var once sync.Once
+	b.onEvent = func(side string, e Event) {
+		if e.Pass != nil {
+			once.Do(func() { _, _ = b.src.carryOut("stop", nil) }) // the fake never refuses it
+		}
+	}
+	b.begin()
+	if r := b.result(0); r.Outcome != Failed || b.committed() {
+		t.Errorf("%s %q, committed %v; want failed", r.Outcome, r.Reason, b.committed())
+	}
+	b.guest("")
+}
+
+func TestASourceQEMUThatDiesStartsNoSecondCopy(t *testing.T) {
+	for _, phase := range []Phase{Streaming, Draining} {
+		b := newBench(t)
+		b.source.PauseAt, b.source.BudgetMs = phase, 300
+		b.onEvent = func(side string, e Event) {
+			if side == "source" && e.Phase == phase {
+				b.src.die()
+			}
+		}
+		b.begin()
+		r := b.result(0)
+		if d := b.result(1); r.Outcome != Failed || d.Outcome != Failed || b.committed() {
+			t.Errorf("%s: source %s %q, destination %s; want failed both", phase, r.Outcome, r.Reason, d.Outcome)
+		}
+		b.guest("")
 	}
 }
 

@@ -25,6 +25,9 @@ type fakeQEMU struct {
 	Path string
 
 	listener net.Listener
+	// big is QEMU's lock: it writes the last section under it, and commands
+	// wait for it.
+	big sync.Mutex
 
 	mu        sync.Mutex
 	memory    map[uint64]uint32 // what fills each page, by offset; 0 is not in it
@@ -36,6 +39,7 @@ type fakeQEMU struct {
 	clients   map[net.Conn]bool
 	hot       uint64 // pages that are dirtied before every section
 	failLoad  bool
+	garbled   bool          // the last section is long and not understood
 	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
 }
@@ -132,6 +136,10 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 	if command == "stop" && q.stopTakes > 0 {
 		time.Sleep(q.stopTakes)
 	}
+	if command == "migrate_cancel" || command == "cont" {
+		q.big.Lock()
+		defer q.big.Unlock()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	answer = "{}"
@@ -208,8 +216,17 @@ func (q *fakeQEMU) send(pipe *os.File) {
 				b = append(append(u64(b, offset*stream.PageSize|8), "\x06pc.ram"...), pageOf(fill)...)
 			}
 		}
+		if last {
+			if q.garbled {
+				b = append(u64(b[:5], 0xfff), make([]byte, 2<<20)...)
+			}
+			q.big.Lock()
+		}
 		if _, err = out.Write(append(b, end...)); err == nil {
 			err = out.Flush()
+		}
+		if last {
+			q.big.Unlock()
 		}
 	}
 	if err == nil {

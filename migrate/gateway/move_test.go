@@ -366,7 +366,9 @@ func TestFailuresAtTheDestinationAreRolledBack(t *testing.T) {
 				}
 			}
 		}, RolledBack, ""},
-		{"less RAM than the guest has", func(b *bench) { b.destination.RAMBytes = 1 << 20 }, Failed, "this guest has 1 MiB"},
+		{"less RAM than the guest has", func(b *bench) {
+			b.destination.RAMBytes, b.source.PassIntervalMs = 1<<20, 1000 // it is refused well before the second look
+		}, Failed, "this guest has 1 MiB"},
 		{"another move", func(b *bench) { b.destination.Move = "x" }, Failed, ""},
 	} {
 		b := newBench(t)
@@ -387,6 +389,18 @@ func TestARollBackInsists(t *testing.T) {
 	b.begin()
 	if r := b.result(0); r.Outcome != RolledBack || r.StopMs > 400 {
 		t.Errorf("%s after %.1f ms: %q; want rolled back, twenty refusals later", r.Outcome, r.StopMs, r.Reason)
+	}
+	b.guest("src")
+}
+
+// When the gateway does not read on, QEMU sits in a write under its big lock
+// and hears no command until somebody closes the pipe.
+func TestARollBackReleasesAQEMUThatIsBlockedInAWrite(t *testing.T) {
+	b := newBench(t)
+	b.src.garbled = true
+	b.begin()
+	if r := b.result(0); r.Outcome != RolledBack || r.StopMs > 500 || !strings.Contains(r.Reason, "page header at offset") {
+		t.Errorf("%s after %.1f ms: %q; want rolled back at once because of the page header", r.Outcome, r.StopMs, r.Reason)
 	}
 	b.guest("src")
 }

@@ -112,7 +112,7 @@ func TestAWriteToALinkThatTakesNothingEnds(t *testing.T) {
 	must(t, err)
 	go func() { _ = s.Handshake() }() // it fails at the client too
 	must(t, c.Handshake())
-	o, begun := &outlet{conn: c}, time.Now()
+	o, begun := newOutlet(c), time.Now()
 	for err == nil && time.Since(begun) < 20*time.Second {
 		err = o.write(link.Frame{Type: link.Pages, Body: make([]byte, 64<<10)}, 100*time.Millisecond)
 	}

@@ -29,12 +29,15 @@ type sender struct {
 type outlet struct {
 	mu   sync.Mutex
 	conn link.Conn
+	out  *link.Writer
 }
+
+func newOutlet(c link.Conn) *outlet { return &outlet{conn: c, out: link.NewWriter(c)} }
 
 func newSender(conns []link.Conn, meter *link.Meter, compress bool) *sender {
 	s := &sender{meter: meter, compress: compress, failed: make(chan error, 1)}
 	for _, c := range conns {
-		s.conns = append(s.conns, &outlet{conn: c})
+		s.conns = append(s.conns, newOutlet(c))
 	}
 	return s
 }
@@ -52,7 +55,7 @@ func (o *outlet) write(f link.Frame, wait time.Duration) error {
 	if err := o.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
 		return fmt.Errorf("write %s frame: %w", f.Type, err)
 	}
-	return link.Write(o.conn, f)
+	return o.out.Write(f)
 }
 
 // start lets every connection take batches from the table.

@@ -1,6 +1,8 @@
 package testbed
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,23 +10,124 @@ import (
 	"bumpless/migrate/gateway"
 )
 
-func TestE2EABusyGuestMovesWithinItsBudget(t *testing.T) {
-	for _, policy := range []string{"precopy", "delayed", "bumpless"} {
-		t.Run(policy, func(t *testing.T) {
-			r := newRig(t)
-			r.boot()
-			m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.Policy = policy })
-			result := m.source.result()
-			if result == nil || result.Outcome != gateway.Moved || !result.DigestEqual {
-				t.Fatalf("result = %+v; want moved, digests equal", result)
-			}
-			m.runsOnlyOn(dstHost)
-			t.Logf("%+v; blackout %v", *result, m.blackout())
-			if b := m.blackout(); b > 300*time.Millisecond {
-				t.Errorf("blackout = %v; the budget is 300 ms", b)
-			}
-		})
+// tcgNoise is how much longer than QEMU's own pause a neighbour may see nothing:
+// the guest is cold after a move, and nothing but the translation of its code
+// takes that time. The policy of the product gets no such allowance.
+const tcgNoise = 4
+
+func TestE2EABusyGuestMovesThereAndBackWithinItsBudget(t *testing.T) {
+	r := newRig(t, 1000)
+	r.boot()
+	for _, policy := range []string{"precopy", "delayed", "bumpless", "bumpless"} {
+		m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.Policy = policy })
+		result, _ := m.settle()
+		if result == nil || result.Outcome != gateway.Moved || !result.DigestEqual {
+			t.Fatalf("%s: result = %+v; want moved, digests equal", policy, result)
+		}
+		m.runsOnlyOn(m.to)
+		if result.StopMs > budgetMs {
+			t.Errorf("%s: stopped for %.1f ms; the budget is %d ms", policy, result.StopMs, budgetMs)
+		}
+		limit, blackout := time.Duration(budgetMs)*time.Millisecond, m.blackout()
+		if policy != "bumpless" {
+			limit *= tcgNoise
+		}
+		t.Logf("%s: %s to %s: %+v; handover %v, blackout %v", policy, m.from, m.to, *result, m.handover(), blackout)
+		if blackout > limit {
+			t.Errorf("%s: blackout = %v; want at most %v", policy, blackout, limit)
+		}
 	}
 }
 
-var _ = protection.PageSize
+func TestE2EALinkThatStallsInTheStopPhaseCostsNoMoreThanTheBudget(t *testing.T) {
+	r := newRig(t, 1000)
+	r.boot()
+	m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.AskToStop = true })
+	if m.source.phase(gateway.AskingStop) == nil {
+		t.Fatal("the source's gateway ended early")
+	}
+	must(t, run("tc", "qdisc replace dev lo root blackhole"))
+	t.Cleanup(func() { _ = run("tc", "qdisc del dev lo root") }) // healed below, if all went well
+	m.source.say("go")
+	result := m.source.result()
+	must(t, run("tc", "qdisc del dev lo root"))
+	if result == nil || result.Outcome != gateway.RolledBack || result.StopMs > budgetMs {
+		t.Fatalf("result = %+v; want rolled back within %d ms", result, budgetMs)
+	}
+	m.settle()
+	m.runsOnlyOn(m.from)
+	if b := m.blackout(); b > budgetMs*time.Millisecond {
+		t.Errorf("blackout = %v; the budget is %d ms", b, budgetMs)
+	}
+	next := r.begin(nil)
+	if result, _ := next.settle(); result == nil || result.Outcome != gateway.Moved {
+		t.Fatalf("the next move: %+v; want moved", result)
+	}
+	next.runsOnlyOn(next.to)
+}
+
+// The gateway's link is loopback here; its packets are made as long as those of
+// a LAN, so that the bucket holds several of them.
+func shapeLoopback(t *testing.T, bitsPerS string) {
+	t.Helper()
+	must(t, ip("link set lo mtu 1500"))
+	must(t, run("tc", "qdisc replace dev lo root tbf rate", bitsPerS, "burst 64kb latency 20ms"))
+	t.Cleanup(func() {
+		_ = run("tc", "qdisc del dev lo root") // the namespace may be on its way out
+		_ = ip("link set lo mtu 65536")
+	})
+}
+
+func TestE2EAHotSetThatIsTooLargeIsRefusedAndTheGuestNeverStops(t *testing.T) {
+	r := newRig(t, 1000, protection.Region{Name: "hot", MiB: 12, PagesPerS: 3000, WriteBytes: protection.PageSize})
+	r.boot()
+	shapeLoopback(t, "100mbit")
+	m := r.begin(nil)
+	var phases []gateway.Phase
+	m.source.until("its end", func(e gateway.Event) bool { phases = append(phases, e.Phase); return false })
+	result, _ := m.settle()
+	if result == nil || result.Outcome != gateway.Refused {
+		t.Fatalf("result = %+v; want refused", result)
+	}
+	for _, want := range []string{"x the link", "a budget of", "hot set"} {
+		if !strings.Contains(result.Reason, want) {
+			t.Errorf("reason = %q; want it to say what would help (%q)", result.Reason, want)
+		}
+	}
+	if slices.Contains(phases, gateway.Stopped) {
+		t.Errorf("phases %v; the guest must not be stopped", phases)
+	}
+	m.runsOnlyOn(m.from)
+	t.Logf("%+v", *result)
+	// The guest rewrites 12 MB/s under TCG: that alone makes gaps of 280 ms.
+	if b := m.blackout(); b > budgetMs*tcgNoise*time.Millisecond {
+		t.Errorf("blackout = %v although the guest never stopped", b)
+	}
+}
+
+func TestE2EAWrongPeerAndAForeignGuestAreRefused(t *testing.T) {
+	r := newRig(t, 1000)
+	must(t, r.site.Host("host-c"))
+	r.boot()
+	small := r.begin(func(_ *gateway.SourceConfig, d *gateway.DestinationConfig) { d.RAMBytes = 64 << 20 })
+	if s, _ := small.settle(); s == nil || s.Outcome != gateway.Failed || !strings.Contains(s.Reason, "this guest has 64 MiB") {
+		t.Errorf("a destination of 64 MiB: %+v; want failed because of its RAM", s)
+	}
+	small.runsOnlyOn(small.from)
+
+	m, config := r.prepare(nil)
+	wrong := config
+	wrong.TLS = r.tls("host-c")
+	if s := r.start("source", wrong).result(); s == nil || s.Outcome != gateway.Failed || !strings.Contains(s.Reason, "certificate") {
+		t.Errorf("a source with host-c's certificate: %+v; want failed because of it", s)
+	}
+	e := m.destination.until("the refusal", func(e gateway.Event) bool { return e.Result != nil })
+	if e == nil || e.Phase != gateway.Connecting || e.Result.Outcome != gateway.Refused || !strings.Contains(e.Result.Reason, "host-c") {
+		t.Fatalf("the destination said %+v; want a refused connection of host-c", e)
+	}
+	m.source = r.start("source", config)
+	if s, _ := m.settle(); s == nil || s.Outcome != gateway.Moved {
+		t.Fatalf("the right peer: %+v; want moved", s)
+	}
+	m.runsOnlyOn(m.to)
+}

@@ -217,6 +217,29 @@ func TestGuestsArePlacedOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// A leader that dies takes a request with it. The next one must have a chance to
+// answer before the lease runs out.
+func TestARequestForALeaseIsRepeatedSoonUnlessItIsAnswered(t *testing.T) {
+	asked := func(answer bool) (at []time.Duration) {
+		b := newBench(t, site(t), "a")
+		for now := s; now < 4*s; now += 250 * time.Millisecond {
+			for _, a := range find[AskLease](b.step(now, Tick{})) {
+				at = append(at, a.AskedAt)
+				if answer {
+					b.step(now, LeaseReply{AskedAt: a.AskedAt, Granted: true})
+				}
+			}
+		}
+		return at
+	}
+	if got, want := asked(true), []time.Duration{1 * s, 2 * s, 3 * s}; !slices.Equal(got, want) {
+		t.Errorf("answered requests go out at %v; want %v", got, want)
+	}
+	if got, want := asked(false), []time.Duration{s, 3 * s / 2, 2 * s, 5 * s / 2, 3 * s, 7 * s / 2}; !slices.Equal(got, want) {
+		t.Errorf("unanswered requests go out at %v; want %v", got, want)
+	}
+}
+
 // A guest may start right after the order to pet was given.
 func TestAPetHasALimitWheneverThereIsALease(t *testing.T) {
 	b := newBench(t, site(t), "a")

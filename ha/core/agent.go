@@ -188,9 +188,10 @@ func (a Agent) leased(now time.Duration) bool { return a.lease.granted && now < 
 // caughtUp: this host knows at least what the leader knew when it granted.
 func (a Agent) caughtUp() bool { return a.lease.granted && a.state.Index >= a.lease.needIndex }
 
-// mayStart: a copy may be created here at now.
+// mayStart: a copy may be created here at now. What is begun at the very end of
+// a lease would only be killed.
 func (a Agent) mayStart(now time.Duration) bool {
-	return a.leased(now) && !a.lease.lapsed && a.caughtUp() && a.local.seen
+	return a.leased(now+a.cfg.Timing.PetInterval) && !a.lease.lapsed && a.caughtUp() && a.local.seen
 }
 
 // alive: a copy exists on this host, or may exist.

@@ -240,6 +240,19 @@ func TestARequestForALeaseIsRepeatedSoonUnlessItIsAnswered(t *testing.T) {
 	}
 }
 
+func TestNothingIsStartedAtTheVeryEndOfALease(t *testing.T) {
+	b := newBench(t, site(t), "a")
+	b.step(1*s, GuestsObserved{Asked: 1 * s})
+	b.lease(1 * s) // until 4 s
+	b.place("scada", "a")
+	if starts := find[StartGuest](b.step(3600*time.Millisecond, StateChanged{State: b.state})); len(starts) != 0 {
+		t.Errorf("it starts %+v 400 ms before the lease ends", starts)
+	}
+	if starts := find[StartGuest](b.lease(3700 * time.Millisecond)); len(starts) != 1 {
+		t.Errorf("%d starts with the next lease; want one", len(starts))
+	}
+}
+
 // A guest may start right after the order to pet was given.
 func TestAPetHasALimitWheneverThereIsALease(t *testing.T) {
 	b := newBench(t, site(t), "a")

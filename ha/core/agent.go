@@ -55,8 +55,12 @@ type localView struct {
 	copies   []Observed
 	starting map[string]start  // by guest: a process may exist or be about to
 	used     map[string]uint64 // by guest: highest epoch started here or promised not to be
-	tries    map[string]tries  // by guest: starts in a row
-	gates    map[string]gate   // by move: this daemon's gateways
+	// ran is, by guest, the highest epoch seen running here, whether or not
+	// this host knew of its move then. A source's memory is out of date once
+	// the destination ran, whatever becomes of that copy.
+	ran      map[string]uint64
+	tries    map[string]tries // by guest: starts in a row
+	gates    map[string]gate  // by move: this daemon's gateways
 	moveSeen map[string]time.Duration
 }
 
@@ -78,9 +82,6 @@ type gate struct {
 	ended     bool
 	endedAt   time.Duration
 	result    MoveResult
-	// ran: the destination's copy was seen running. The source's memory is out
-	// of date from then on, whatever becomes of this copy.
-	ran bool
 }
 
 // leaderView is what the leader knows; it is empty on other hosts.
@@ -106,6 +107,7 @@ func New(cfg Config, now time.Duration) Agent {
 			seen:     cfg.Role == Witness,
 			starting: map[string]start{},
 			used:     map[string]uint64{},
+			ran:      map[string]uint64{},
 			tries:    map[string]tries{},
 			gates:    map[string]gate{},
 			moveSeen: map[string]time.Duration{},
@@ -126,6 +128,7 @@ func newLeaderView() leaderView {
 func (a Agent) clone() Agent {
 	a.local.starting = maps.Clone(a.local.starting)
 	a.local.used = maps.Clone(a.local.used)
+	a.local.ran = maps.Clone(a.local.ran)
 	a.local.tries = maps.Clone(a.local.tries)
 	a.local.gates = maps.Clone(a.local.gates)
 	a.local.moveSeen = maps.Clone(a.local.moveSeen)
@@ -185,9 +188,10 @@ func (a Agent) leased(now time.Duration) bool { return a.lease.granted && now < 
 // caughtUp: this host knows at least what the leader knew when it granted.
 func (a Agent) caughtUp() bool { return a.lease.granted && a.state.Index >= a.lease.needIndex }
 
-// mayStart: a copy may be created here at now.
+// mayStart: a copy may be created here at now. What is begun at the very end of
+// a lease would only be killed.
 func (a Agent) mayStart(now time.Duration) bool {
-	return a.leased(now) && !a.lease.lapsed && a.caughtUp() && a.local.seen
+	return a.leased(now+a.cfg.Timing.PetInterval) && !a.lease.lapsed && a.caughtUp() && a.local.seen
 }
 
 // alive: a copy exists on this host, or may exist.

@@ -15,11 +15,13 @@ func (s *step) checkLease() {
 	}
 }
 
+// askLease asks at every AskInterval; a request that is not answered is repeated
+// on the next pet interval, since the leader may have died with it.
 func (s *step) askLease() {
 	if s.lease.asked && s.now < s.lease.nextAsk {
 		return
 	}
-	s.lease.asked, s.lease.lastAsk, s.lease.nextAsk = true, s.now, s.now+s.cfg.Timing.AskInterval()
+	s.lease.asked, s.lease.lastAsk, s.lease.nextAsk = true, s.now, s.now+s.cfg.Timing.PetInterval
 	s.emit(AskLease{AskedAt: s.now})
 }
 
@@ -30,9 +32,7 @@ func (s *step) leaseReply(e LeaseReply) {
 		return // not an answer to this daemon
 	}
 	if !e.Granted {
-		// Ask again soon, but not at once: the leader may be being elected.
-		s.lease.nextAsk = min(s.lease.nextAsk, s.now+s.cfg.Timing.PetInterval)
-		return
+		return // asked again soon: the leader may be being elected
 	}
 	if e.AskedAt+s.cfg.Timing.Lease <= s.now {
 		return // ran out on its way
@@ -41,6 +41,7 @@ func (s *step) leaseReply(e LeaseReply) {
 	if !s.lease.granted {
 		s.lease.granted, s.lease.bootIndex = true, e.Index
 	}
+	s.lease.nextAsk = max(s.lease.nextAsk, e.AskedAt+s.cfg.Timing.AskInterval())
 	s.lease.needIndex = max(s.lease.needIndex, e.Index)
 	s.lease.until = max(s.lease.until, e.AskedAt+s.cfg.Timing.Lease)
 }

@@ -65,9 +65,9 @@ func (s *step) sourceEnded(g Guest, m Move, gt gate) {
 // destination is this host's part as the destination of m.
 func (s *step) destination(g Guest, m Move) {
 	gt, known := s.local.gates[m.ID]
-	c, there := s.observed(g.Name, m.Epoch)
+	_, there := s.observed(g.Name, m.Epoch)
 	switch {
-	case there && c.Status == Running, gt.ran, gt.ended && gt.result.Outcome == Moved:
+	case s.local.ran[g.Name] == m.Epoch, gt.ended && gt.result.Outcome == Moved:
 		s.finish(m, Moved, "host "+m.To+map[bool]string{true: " runs it", false: " ran it until its copy was lost"}[there])
 	case there && s.mustEnd(g, m) && (s.gateLive(m.ID) || !known):
 		s.again(AbortMove{Move: m.ID, Why: "the destination's copy is no longer wanted"})

@@ -66,7 +66,7 @@ func (s *step) forget() {
 		}
 	}
 	for id, g := range s.local.gates {
-		if _, known := s.state.FindMove(id); !known && (g.ended || !g.started) {
+		if _, known := s.state.FindMove(id); !known && g.ended {
 			delete(s.local.gates, id)
 		}
 	}
@@ -136,10 +136,8 @@ func (s *step) guestsObserved(e GuestsObserved) {
 	}
 	for _, c := range e.Copies {
 		s.burn(c.Guest, c.Epoch)
-		if m, moving := s.state.Moves[c.Guest]; moving && m.To == s.cfg.Self && m.Epoch == c.Epoch && c.Status == Running {
-			g := s.local.gates[m.ID]
-			g.ran = true
-			s.local.gates[m.ID] = g
+		if c.Status == Running {
+			s.local.ran[c.Guest] = max(s.local.ran[c.Guest], c.Epoch)
 		}
 	}
 }

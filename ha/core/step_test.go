@@ -217,6 +217,42 @@ func TestGuestsArePlacedOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// A leader that dies takes a request with it. The next one must have a chance to
+// answer before the lease runs out.
+func TestARequestForALeaseIsRepeatedSoonUnlessItIsAnswered(t *testing.T) {
+	asked := func(answer bool) (at []time.Duration) {
+		b := newBench(t, site(t), "a")
+		for now := s; now < 4*s; now += 250 * time.Millisecond {
+			for _, a := range find[AskLease](b.step(now, Tick{})) {
+				at = append(at, a.AskedAt)
+				if answer {
+					b.step(now, LeaseReply{AskedAt: a.AskedAt, Granted: true})
+				}
+			}
+		}
+		return at
+	}
+	if got, want := asked(true), []time.Duration{1 * s, 2 * s, 3 * s}; !slices.Equal(got, want) {
+		t.Errorf("answered requests go out at %v; want %v", got, want)
+	}
+	if got, want := asked(false), []time.Duration{s, 3 * s / 2, 2 * s, 5 * s / 2, 3 * s, 7 * s / 2}; !slices.Equal(got, want) {
+		t.Errorf("unanswered requests go out at %v; want %v", got, want)
+	}
+}
+
+func TestNothingIsStartedAtTheVeryEndOfALease(t *testing.T) {
+	b := newBench(t, site(t), "a")
+	b.step(1*s, GuestsObserved{Asked: 1 * s})
+	b.lease(1 * s) // until 4 s
+	b.place("scada", "a")
+	if starts := find[StartGuest](b.step(3600*time.Millisecond, StateChanged{State: b.state})); len(starts) != 0 {
+		t.Errorf("it starts %+v 400 ms before the lease ends", starts)
+	}
+	if starts := find[StartGuest](b.lease(3700 * time.Millisecond)); len(starts) != 1 {
+		t.Errorf("%d starts with the next lease; want one", len(starts))
+	}
+}
+
 // A guest may start right after the order to pet was given.
 func TestAPetHasALimitWheneverThereIsALease(t *testing.T) {
 	b := newBench(t, site(t), "a")

@@ -60,8 +60,8 @@ func (t Timing) drift() time.Duration {
 	return (part + whole - 1) / whole
 }
 
-// AskInterval is the time between two requests for a lease: two may be lost
-// before the lease runs out.
+// AskInterval is the time between two requests for a lease, when they are
+// answered: two may be lost before the lease runs out.
 func (t Timing) AskInterval() time.Duration { return t.Lease / 3 }
 
 // ExplainWaitingPeriod says in one line what the waiting period consists of,

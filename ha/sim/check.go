@@ -181,9 +181,10 @@ func (c *checker) killed(p *proc) {
 	if p.status != core.Running || !g.Wanted || g.Owner != p.h.name || g.Copy != p.epoch || g.MayRun[p.h.name] != p.epoch {
 		return
 	}
-	// What the daemon did not know yet cannot be held against it.
+	// What the daemon did not know yet cannot be held against it; and a start
+	// that was under way when the lease was lost is undone.
 	recent := c.w.now - c.longest(c.w.Timing.Lease)
-	if c.w.now < c.lease[p.h.name] && c.leased0[p.h.name] < p.born && c.wanted[p.guest] < recent && c.wanted[p.guest] < p.born {
+	if c.w.now < c.lease[p.h.name] && c.leased0[p.h.name] < p.born-2*time.Second && c.wanted[p.guest] < recent && c.wanted[p.guest] < p.born {
 		c.fail("%s is killed on %s, where it runs well", p, p.h.name)
 	}
 }

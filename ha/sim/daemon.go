@@ -293,10 +293,11 @@ func (d *daemon) start(guest string, epoch uint64, notAfter time.Duration, incom
 	case !w.calm && w.chance(0.05):
 		answer("QEMU does not start")
 	default:
-		// From here on the process may come to be even if the daemon ends.
+		// From here on the process may come to be even if the daemon ends, but
+		// not after the next one has looked: fork and exec take about 1 ms.
 		boot := d.h.boots
 		w.after(w.often(20*time.Millisecond, time.Second), func() {
-			if d.h.d != d && w.chance(0.5) || d.h.boots != boot || !d.h.on {
+			if d.h.d != nil && d.h.d != d || d.h.d == nil && w.chance(0.5) || d.h.boots != boot || !d.h.on {
 				return
 			}
 			d.h.create(guest, epoch, incoming)

@@ -77,7 +77,11 @@ func (l *replicated) heartbeat() {
 		}
 		return
 	}
-	if l.leader == nil && w.chance(0.15) {
+	eager := 0.15 // chance of trying in these 100 ms; under faults elections take longer
+	if w.Script != nil {
+		eager = 0.5
+	}
+	if l.leader == nil && w.chance(eager) {
 		candidate := pick(w, w.hosts)
 		if voters := l.quorum(candidate); voters != nil {
 			l.elect(candidate, voters)

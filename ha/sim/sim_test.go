@@ -188,6 +188,34 @@ func loseAHost(w *World, leader bool) {
 	})
 }
 
+// Restarting or updating a daemon leaves its guests running, on the leader too:
+// the next leader is elected and grants within the time for which a new daemon
+// waits for its first lease.
+func TestADaemonsRestartLeavesItsGuestsRunning(t *testing.T) {
+	for _, leader := range []bool{false, true} {
+		for n := uint64(1); n <= 40; n++ {
+			w := New(Options{Seed: n, Servers: 3, Script: func(w *World) { restartADaemon(w, leader) }})
+			if err := w.Run(); err != nil {
+				t.Errorf("seed %d, on the leader %v: %v", n, leader, err)
+			}
+			if starts := w.Stats.Starts; starts != len(groups) {
+				t.Errorf("seed %d, on the leader %v: %d starts of %d guests", n, leader, starts, len(groups))
+			}
+		}
+	}
+}
+
+func restartADaemon(w *World, leader bool) {
+	w.after(15*time.Second, func() {
+		h := busy(w, w.log.leader)
+		if leader {
+			h = w.log.leader
+		}
+		h.endDaemon()
+		w.after(w.between(100*time.Millisecond, time.Second), h.startDaemon)
+	})
+}
+
 // busy is a server that runs guests.
 func busy(w *World, but *host) *host {
 	for _, h := range w.hosts {

@@ -53,6 +53,8 @@ func (c *checker) site(s Site) {
 	seen := map[string]string{}
 	for i, h := range s.Hosts {
 		c.host(fmt.Sprintf("$.hosts[%d]", i), h, seen)
+		c.must(h.Watchdog.Kind != WatchdogDevice || s.Timing.WatchdogTimeoutMs%1000 == 0, "$.timing.watchdog_timeout_ms",
+			"%d, want whole seconds: the watchdog device of host %.60q counts in them", s.Timing.WatchdogTimeoutMs, h.Name)
 	}
 	for i, g := range s.Guests {
 		c.guest(fmt.Sprintf("$.guests[%d]", i), g, s, seen)

@@ -90,7 +90,7 @@ func TestTheProgramIsWired(t *testing.T) {
 	c := program("check", "--site", "config/example.yaml")
 	c.Stderr = &errs
 	out, err := c.Output()
-	if err != nil || !strings.Contains(string(out), "waiting period 10.010005003s = lease 3s") {
+	if err != nil || !strings.Contains(string(out), "waiting period 10.01s = lease 3s") {
 		t.Errorf("check = %v %s %s; want the waiting period of the example", err, out, &errs)
 	}
 }

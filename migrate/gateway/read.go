@@ -17,7 +17,7 @@ func (s *source) read() {
 
 func (s *source) readAll() ending {
 	r := stream.NewReader(s.pipe, readAhead)
-	p := passes{s: s, started: time.Now()}
+	p := newPasses(s)
 	for {
 		record, err := r.Next()
 		if err != nil {
@@ -80,10 +80,16 @@ func (s *source) startTable(record stream.Record) error {
 type passes struct {
 	s         *source
 	started   time.Time
+	ends      [2]time.Time // of the last two passes, the newer first: QEMU looks for dirty pages then
 	lastBlock int
 	lastAt    uint64
 	any       bool // pages came in this pass
 	inSection bool // pages came in this section
+}
+
+func newPasses(s *source) passes {
+	now := time.Now()
+	return passes{s: s, started: now, ends: [2]time.Time{now, now}}
 }
 
 func (p *passes) page(r stream.Record) error {
@@ -111,8 +117,13 @@ func (p *passes) end() {
 		return
 	default:
 	}
-	arrived, fresh := s.table.passEnd()
-	d := s.decide(arrived, fresh)
+	now := time.Now()
+	brought := s.table.passEnd(policy.Moment{
+		Now: now.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
+	})
+	d := s.decide(brought, p.ends[0].Sub(p.ends[1]), now.Sub(p.ends[0]))
+	p.ends = [2]time.Time{now, p.ends[0]}
 	if d.Verdict != policy.Wait {
 		select {
 		case s.decided <- d:
@@ -131,23 +142,33 @@ func (p *passes) end() {
 	p.started = time.Now()
 }
 
-// decide reports the pass and asks the policy.
-func (s *source) decide(arrived, fresh int) policy.Decision {
-	l := s.table.load()
+// askAllowance is the time that a daemon which is asked is expected to take: the
+// guest writes on meanwhile.
+const askAllowance = 50 * time.Millisecond
+
+// decide reports the pass and asks the policy. What the pass brought was dirtied
+// during before; QEMU's look at what was dirtied since is elapsed old.
+func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) policy.Decision {
+	if s.ask != nil {
+		elapsed += askAllowance
+	}
+	l := s.table.load(brought.Fresh)
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
 		Now: time.Since(s.began), Pass: n, AllSentOnce: true,
 		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
-		FreshBytes:    int64(fresh) * stream.PageSize,
+		ArrivedBytes:  int64(brought.Arrived) * stream.PageSize,
+		Dirtying:      before,
+		FreshBytes:    brought.LastLook(before, elapsed) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
-		Ratio:         s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Ratio:         l.ratio, LinkBytesPerS: s.rate.bytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs) * time.Millisecond, Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}
 	d := s.policy.Decide(situation)
 	s.report(Event{Phase: Streaming, AtMs: ms(situation.Now), Pass: &Pass{
-		Number: n, Pages: arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
-		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: situation.Ratio, EstimateMs: ms(d.Estimate),
+		Number: n, Pages: brought.Arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
+		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: s.send.ratio(), EstimateMs: ms(d.Estimate),
 	}})
 	return d
 }

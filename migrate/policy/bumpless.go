@@ -15,7 +15,8 @@ import "time"
 // by a tenth. An estimate of up to a quarter above the best is taken then, twice
 // the best after 4 passes, five times after 8: a move should also end.
 //
-// What each part brings stands in migrate/replay/testdata/rules.txt.
+// What another rule for holding would make of it stands beside its figures in
+// migrate/replay/testdata/figures.txt.
 type bumpless struct {
 	layered
 	trend trend

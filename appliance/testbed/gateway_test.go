@@ -6,17 +6,18 @@ import (
 
 	"bumpless/appliance/testbed/protection"
 	"bumpless/migrate/gateway"
+	"bumpless/migrate/policy"
 )
 
 func TestE2EABusyGuestMovesWithinItsBudget(t *testing.T) {
 	if testing.Short() {
 		return
 	}
-	for _, policy := range []string{"precopy", "delayed", "bumpless"} {
-		t.Run(policy, func(t *testing.T) {
+	for _, name := range policy.Names() {
+		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.boot()
-			m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.Policy = policy })
+			m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.Policy = name })
 			result := m.source.result()
 			if result == nil || result.Outcome != gateway.Moved || !result.DigestEqual {
 				t.Fatalf("result = %+v; want moved, digests equal", result)

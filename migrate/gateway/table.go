@@ -100,13 +100,13 @@ const maxQueued = 2048
 // kept is bounded even then: the error ends the move.
 func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration) error {
 	index := offset / stream.PageSize
+	at := t.place(block, offset)
 	tagged := t.hasher.page(block, index, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.queue) >= maxQueued && !t.hurry && !t.closed {
 		t.changed.Wait()
 	}
-	at := t.first[block] + int(index)
 	e := &t.entries[at]
 	t.sum.replace(e.newest, tagged)
 	e.newest = tagged
@@ -131,6 +131,11 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	}
 	t.enqueue(at)
 	return nil
+}
+
+// place of a page among all of the guest's.
+func (t *table) place(block int, offset uint64) int {
+	return t.first[block] + int(offset/stream.PageSize)
 }
 
 func (t *table) hold(at int) {

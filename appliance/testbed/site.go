@@ -62,7 +62,9 @@ func (c *Cluster) siteFile() string {
 		line("    cmdline: %q", BootLine+" "+g.Settings.CommandLine())
 		line("    mac: 52:54:00:00:01:%02x", i+1)
 		line("    budget_ms: %d", g.BudgetMs)
-		line("    preferred_host: %s", g.Preferred)
+		if g.Preferred != "" {
+			line("    preferred_host: %s", g.Preferred)
+		}
 		if g.Group != "" {
 			line("    redundancy_group: %s", g.Group)
 		}

@@ -18,16 +18,16 @@ func TestE2EARecordedTraceOfARealGuestCanBeReplayed(t *testing.T) {
 	if testing.Short() {
 		return
 	}
-	r := newRig(t)
+	r := newRig(t, 1000)
 	r.boot()
 	path := filepath.Join(r.dir, "prot.trace")
 	m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) {
 		s.Policy, s.TracePath, s.TraceMs, s.PassIntervalMs = "delayed", path, 12_000, 50
 	})
-	if result := m.source.result(); result == nil || result.Outcome != gateway.Moved || result.TotalS < 12 {
+	if result, _ := m.settle(); result == nil || result.Outcome != gateway.Moved || result.TotalS < 12 {
 		t.Fatalf("result = %+v; want moved, after the trace", result)
 	}
-	m.runsOnlyOn(dstHost)
+	m.runsOnlyOn(r.at)
 	file, err := os.ReadFile(path)
 	must(t, err)
 	trace, err := replay.Decode(file)

@@ -60,9 +60,12 @@ type PrepareIncoming struct {
 	NotAfter time.Duration
 }
 
-// RunMove (at the source): run the source gateway towards Move.Addresses.
-// Answered by MoveAsksToStop and MoveResult.
-type RunMove struct{ Move Move }
+// RunMove (at the source): run the source gateway on the copy with that epoch,
+// towards Move.Addresses. Answered by MoveAsksToStop and MoveResult.
+type RunMove struct {
+	Move  Move
+	Epoch uint64
+}
 
 // AllowStop answers MoveAsksToStop with yes.
 type AllowStop struct{ Move string }
@@ -77,7 +80,8 @@ type AbortMove struct {
 
 // ResumeSource: `cont` the paused copy with that epoch. Only given out when no
 // gateway of the move lives on this host and the copy has the right to run.
-// The executor refuses it once the clock has passed NotAfter.
+// The executor gives up once the clock has passed NotAfter, before every
+// attempt: by then the copy may be on its way to another host again.
 type ResumeSource struct {
 	Guest    string
 	Epoch    uint64
@@ -95,7 +99,11 @@ type Propose struct {
 
 // Fence: switch Host off at its fence device, read the state back, answer with
 // FenceResult. A site without fence devices ignores it.
-type Fence struct{ Host string }
+type Fence struct {
+	Host string
+	// AskedAt is on this daemon's clock; FenceResult brings it back.
+	AskedAt time.Duration
+}
 
 func (a AskLease) Key() string         { return "ask-lease/" + a.AskedAt.String() }
 func (a GrantLease) Key() string       { return "grant-lease/" + a.Host + "/" + a.AskedAt.String() }

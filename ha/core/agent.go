@@ -55,8 +55,12 @@ type localView struct {
 	copies   []Observed
 	starting map[string]start  // by guest: a process may exist or be about to
 	used     map[string]uint64 // by guest: highest epoch started here or promised not to be
-	tries    map[string]tries  // by guest: starts in a row
-	gates    map[string]gate   // by move: this daemon's gateways
+	// ran is, by guest, the highest epoch seen running here, whether or not
+	// this host knew of its move then. A source's memory is out of date once
+	// the destination ran, whatever becomes of that copy.
+	ran      map[string]uint64
+	tries    map[string]tries // by guest: starts in a row
+	gates    map[string]gate  // by move: this daemon's gateways
 	moveSeen map[string]time.Duration
 }
 
@@ -86,11 +90,10 @@ type leaderView struct {
 	term      uint64
 	since     time.Duration
 	lastGrant map[string]time.Duration
-	// pendingGone holds, for each host, the copies of a HostGone whose fate
-	// is open. Meanwhile the host gets no lease: it could start something
-	// that the proof does not cover.
-	pendingGone map[string]map[string]uint64
-	fenceAsked  map[string]time.Duration
+	// pendingGone holds, for each host, a HostGone whose fate is open.
+	// Meanwhile the host gets no lease: it could start something that the
+	// proof does not cover.
+	pendingGone map[string]HostGone
 	moveEnded   map[string]time.Duration // when this leader saw a move finished
 }
 
@@ -104,6 +107,7 @@ func New(cfg Config, now time.Duration) Agent {
 			seen:     cfg.Role == Witness,
 			starting: map[string]start{},
 			used:     map[string]uint64{},
+			ran:      map[string]uint64{},
 			tries:    map[string]tries{},
 			gates:    map[string]gate{},
 			moveSeen: map[string]time.Duration{},
@@ -116,8 +120,7 @@ func New(cfg Config, now time.Duration) Agent {
 func newLeaderView() leaderView {
 	return leaderView{
 		lastGrant:   map[string]time.Duration{},
-		pendingGone: map[string]map[string]uint64{},
-		fenceAsked:  map[string]time.Duration{},
+		pendingGone: map[string]HostGone{},
 		moveEnded:   map[string]time.Duration{},
 	}
 }
@@ -125,12 +128,12 @@ func newLeaderView() leaderView {
 func (a Agent) clone() Agent {
 	a.local.starting = maps.Clone(a.local.starting)
 	a.local.used = maps.Clone(a.local.used)
+	a.local.ran = maps.Clone(a.local.ran)
 	a.local.tries = maps.Clone(a.local.tries)
 	a.local.gates = maps.Clone(a.local.gates)
 	a.local.moveSeen = maps.Clone(a.local.moveSeen)
 	a.leader.lastGrant = maps.Clone(a.leader.lastGrant)
 	a.leader.pendingGone = maps.Clone(a.leader.pendingGone)
-	a.leader.fenceAsked = maps.Clone(a.leader.fenceAsked)
 	a.leader.moveEnded = maps.Clone(a.leader.moveEnded)
 	a.sent = maps.Clone(a.sent)
 	return a
@@ -185,9 +188,10 @@ func (a Agent) leased(now time.Duration) bool { return a.lease.granted && now < 
 // caughtUp: this host knows at least what the leader knew when it granted.
 func (a Agent) caughtUp() bool { return a.lease.granted && a.state.Index >= a.lease.needIndex }
 
-// mayStart: a copy may be created here at now.
+// mayStart: a copy may be created here at now. What is begun at the very end of
+// a lease would only be killed.
 func (a Agent) mayStart(now time.Duration) bool {
-	return a.leased(now) && !a.lease.lapsed && a.caughtUp() && a.local.seen
+	return a.leased(now+a.cfg.Timing.PetInterval) && !a.lease.lapsed && a.caughtUp() && a.local.seen
 }
 
 // alive: a copy exists on this host, or may exist.

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Apply carries out one command in log order. It never changes s; it never
@@ -83,11 +84,14 @@ func (s *State) note(by Order, r Record) {
 	}
 }
 
+// clip makes any text one that the log takes: UTF-8 of at most MaxText bytes.
+// What QEMU or a gateway said may be anything.
 func clip(text string) string {
+	text = strings.ToValidUTF8(text, "?")
 	if len(text) <= MaxText {
 		return text
 	}
-	return text[:MaxText-3] + "..."
+	return strings.ToValidUTF8(text[:MaxText-3], "") + "..." // a cut rune is dropped
 }
 
 func (s *State) registerHost(c RegisterHost, by Order) *Refusal {

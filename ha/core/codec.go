@@ -49,6 +49,7 @@ func DecodeState(b []byte) (State, error) {
 		return State{}, fmt.Errorf("decode state: %d bytes, at most %d", len(b), MaxStateBytes)
 	}
 	s := NewState()
+	s.Version = 0 // must be said
 	if err := json.Unmarshal(b, &s); err != nil {
 		return State{}, fmt.Errorf("decode state: %w", err)
 	}

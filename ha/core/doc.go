@@ -29,6 +29,12 @@
 // for the log: FinishMove(moved) ends it; ReportStopped or HostGone of the
 // destination gives it back the right to run.
 //
+// What was proposed may be entered into the log at any later time. So a host
+// stands by its word: a source that gave a move up never begins it, a host that
+// reported a copy stopped never creates it, a destination that has seen its copy
+// run never says that it did not, and a leader that proposed HostGone grants that
+// host nothing until the log has taken it.
+//
 // # Lease, watchdog, takeover
 //
 // A host's copies may live only while the host holds a lease of Timing.Lease,

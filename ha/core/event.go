@@ -102,11 +102,13 @@ type ProposalFailed struct {
 	Why  string
 }
 
-// FenceResult reports that a fence device read back the power state of Host.
+// FenceResult reports that a fence device read back the power state of Host,
+// after AskedAt.
 type FenceResult struct {
-	Host   string
-	Off    bool
-	Detail string
+	Host    string
+	AskedAt time.Duration // echo of Fence.AskedAt
+	Off     bool
+	Detail  string
 }
 
 func (Tick) event()              {}

@@ -31,12 +31,7 @@ func (s *step) lead() {
 			s.watchHost(name)
 		}
 	}
-	for _, name := range sortedKeys(s.state.Guests) {
-		g := s.state.Guests[name]
-		if _, moving := s.state.Moves[name]; !moving && g.Wanted && len(g.MayRun) == 0 {
-			s.place(g)
-		}
-	}
+	s.placeNext()
 	for _, name := range sortedKeys(s.state.Hosts) {
 		if s.state.Hosts[name].Service == Draining {
 			s.drain(name)
@@ -64,17 +59,22 @@ func (a Agent) contact(now time.Duration, host string) bool {
 // watchHost declares a silent host's copies dead, after the whole waiting
 // period or on a fence device's reading.
 func (s *step) watchHost(host string) {
+	if _, pending := s.leader.pendingGone[host]; pending {
+		s.proposeGone(host)
+		return
+	}
 	copies := s.copiesOn(host)
-	if len(copies) == 0 || s.leader.pendingGone[host] != nil {
+	if len(copies) == 0 {
 		return
 	}
 	silent := s.silence(s.now, host)
 	if silent >= s.cfg.Timing.WaitingPeriod() {
-		s.gone(host, Waited, copies, fmt.Sprintf("no lease was granted for %v, the waiting period is %v", silent.Round(time.Millisecond), s.cfg.Timing.WaitingPeriod()))
+		s.gone(HostGone{Host: host, Proof: Waited, Copies: copies,
+			Detail: fmt.Sprintf("no lease was granted for %v, the waiting period is %v", silent.Round(time.Millisecond), s.cfg.Timing.WaitingPeriod())})
 		return
 	}
-	if s.cfg.Fences && silent > s.cfg.Timing.Lease && s.again(Fence{Host: host}) {
-		s.leader.fenceAsked[host] = s.now
+	if s.cfg.Fences && silent > s.cfg.Timing.Lease {
+		s.again(Fence{Host: host, AskedAt: s.now})
 	}
 }
 
@@ -88,33 +88,42 @@ func (s *step) copiesOn(host string) map[string]uint64 {
 	return copies
 }
 
-func (s *step) gone(host string, proof Proof, copies map[string]uint64, detail string) {
-	c := Command{Version: CommandVersion, By: s.order(), Term: s.leader.term, HostGone: &HostGone{Host: host, Proof: proof, Copies: maps.Clone(copies), Detail: detail}}
-	if s.again(Propose{ProposalKey: "gone/" + host, LocalOnly: true, Command: c}) {
-		s.leader.pendingGone[host] = copies
-	}
+// gone declares the copies of a host dead. From here on the host gets no lease
+// until the log has taken it, or another leadership has begun: what was proposed
+// may be entered at any time until then, so that it must stay true.
+func (s *step) gone(c HostGone) {
+	c.Detail = clip(c.Detail)
+	s.leader.pendingGone[c.Host] = c
+	s.proposeGone(c.Host)
 }
 
-// fenceResult counts only when the host was granted nothing since the fence
-// was asked: it may have been off, and on again.
+// proposeGone is repeated until the log has taken it: a proposal may get lost.
+func (s *step) proposeGone(host string) {
+	gone := s.leader.pendingGone[host]
+	s.again(Propose{ProposalKey: "gone/" + host, LocalOnly: true,
+		Command: Command{Version: CommandVersion, By: s.order(), Term: s.leader.term, HostGone: &gone}})
+}
+
+// fenceResult counts only when the host was granted nothing since this fence
+// was asked: it may have been off, and on again. Fences may be slow, so that
+// an answer is judged by its own question and not by the newest one.
 func (s *step) fenceResult(e FenceResult) {
-	asked, ok := s.leader.fenceAsked[e.Host]
-	if !s.leader.leads || !ok || !e.Off || s.leader.pendingGone[e.Host] != nil {
+	if _, pending := s.leader.pendingGone[e.Host]; pending || !s.leader.leads || !e.Off || e.AskedAt < s.leader.since {
 		return
 	}
-	if at, granted := s.leader.lastGrant[e.Host]; granted && at >= asked {
+	if at, granted := s.leader.lastGrant[e.Host]; granted && at >= e.AskedAt {
 		return
 	}
 	if copies := s.copiesOn(e.Host); len(copies) > 0 {
-		s.gone(e.Host, FencedOff, copies, e.Detail)
+		s.gone(HostGone{Host: e.Host, Proof: FencedOff, Copies: copies, Detail: e.Detail})
 	}
 }
 
 // settleGone lets a host ask again once its HostGone shows in the state.
 func (s *step) settleGone() {
-	for host, copies := range s.leader.pendingGone {
+	for host, gone := range s.leader.pendingGone {
 		open := false
-		for guest, tag := range copies {
+		for guest, tag := range gone.Copies {
 			if now, may := s.state.Guests[guest].MayRun[host]; may && now <= tag {
 				open = true
 			}
@@ -125,22 +134,24 @@ func (s *step) settleGone() {
 	}
 }
 
-func (s *step) proposalFailed(e ProposalFailed) {
-	for host := range s.leader.pendingGone {
-		if e.Key == "gone/"+host {
-			delete(s.leader.pendingGone, host)
-		}
-	}
-}
-
-// place gives a guest that runs nowhere to a host.
-func (s *step) place(g Guest) {
-	e := s.choose(s.now, g)
-	if e.To == "" || s.stillGathering() {
+// placeNext gives a guest that runs nowhere to a host. The next one has to wait
+// for the log: its choice must see this one.
+func (s *step) placeNext() {
+	if s.stillGathering() {
 		return
 	}
-	s.propose(key("place", g.Name, g.Epoch), Command{Assign: &Assign{Guest: g.Name, To: e.To, Epoch: g.Epoch,
-		Reason: "it runs nowhere, and " + e.Why}})
+	for _, name := range sortedKeys(s.state.Guests) {
+		g := s.state.Guests[name]
+		if _, moving := s.state.Moves[name]; moving || !g.Wanted || len(g.MayRun) > 0 {
+			continue
+		}
+		e := s.choose(s.now, g)
+		c := Command{Assign: &Assign{Guest: name, To: e.To, Epoch: g.Epoch, Reason: "it runs nowhere, and " + e.Why}}
+		if e.To != "" && Check(s.state, Command{By: s.order(), Assign: c.Assign}).OK() {
+			s.propose(key("place", name, g.Epoch), c)
+			return
+		}
+	}
 }
 
 // stillGathering: this leader is new and some server has not been heard yet.

@@ -15,11 +15,13 @@ func (s *step) checkLease() {
 	}
 }
 
+// askLease asks at every AskInterval; a request that is not answered is repeated
+// on the next pet interval, since the leader may have died with it.
 func (s *step) askLease() {
 	if s.lease.asked && s.now < s.lease.nextAsk {
 		return
 	}
-	s.lease.asked, s.lease.lastAsk, s.lease.nextAsk = true, s.now, s.now+s.cfg.Timing.AskInterval()
+	s.lease.asked, s.lease.lastAsk, s.lease.nextAsk = true, s.now, s.now+s.cfg.Timing.PetInterval
 	s.emit(AskLease{AskedAt: s.now})
 }
 
@@ -30,9 +32,7 @@ func (s *step) leaseReply(e LeaseReply) {
 		return // not an answer to this daemon
 	}
 	if !e.Granted {
-		// Ask again soon, but not at once: the leader may be being elected.
-		s.lease.nextAsk = min(s.lease.nextAsk, s.now+s.cfg.Timing.PetInterval)
-		return
+		return // asked again soon: the leader may be being elected
 	}
 	if e.AskedAt+s.cfg.Timing.Lease <= s.now {
 		return // ran out on its way
@@ -41,6 +41,7 @@ func (s *step) leaseReply(e LeaseReply) {
 	if !s.lease.granted {
 		s.lease.granted, s.lease.bootIndex = true, e.Index
 	}
+	s.lease.nextAsk = max(s.lease.nextAsk, e.AskedAt+s.cfg.Timing.AskInterval())
 	s.lease.needIndex = max(s.lease.needIndex, e.Index)
 	s.lease.until = max(s.lease.until, e.AskedAt+s.cfg.Timing.Lease)
 }
@@ -60,13 +61,15 @@ func (a Agent) mayPet(now time.Duration) (limit time.Duration, why string) {
 	switch {
 	case !a.local.seen:
 		return 0, "the guests of a former daemon have not been looked for yet"
-	case !a.alive():
+	case !a.alive() && !a.leased(now):
 		return 0, ""
-	case a.lease.lapsed:
+	case a.alive() && a.lease.lapsed:
 		return 0, "the lease was lost and guests are still alive"
 	case !a.leased(now):
 		return 0, "guests are alive and no lease has been granted yet"
 	}
+	// With a lease also when no copy is alive: one may be started before this
+	// order is carried out.
 	return a.lease.until, ""
 }
 
@@ -75,12 +78,13 @@ func (a Agent) mayPet(now time.Duration) (limit time.Duration, why string) {
 func (s *step) leaseRequested(e LeaseRequested) {
 	refuse := func(why string) { s.emit(RefuseLease{Host: e.Host, AskedAt: e.AskedAt, Why: why}) }
 	h, known := s.state.Hosts[e.Host]
+	_, pending := s.leader.pendingGone[e.Host]
 	switch {
 	case !s.leader.leads || !e.Verified:
 		refuse(s.cfg.Self + " does not lead a quorum")
 	case !known || h.Role != Server:
 		refuse("no server is named " + e.Host)
-	case s.leader.pendingGone[e.Host] != nil:
+	case pending:
 		refuse("host " + e.Host + " is being declared stopped")
 	default:
 		s.leader.lastGrant[e.Host] = s.now

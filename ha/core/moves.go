@@ -10,7 +10,7 @@ import "time"
 //	             gateway ended, not committed: ResumeSource, FinishMove
 //	             gateway ended, committed, not moved: MoveInDoubt, wait for the log
 //	destination  preparing: PrepareIncoming, once; DestinationReady
-//	             runs: FinishMove(moved)
+//	             runs, or ran: FinishMove(moved)
 //	             gateway ended, source gone or in doubt, and seen NOT to run
 //	             afterwards: KillGuest, then ReportStopped
 
@@ -37,13 +37,17 @@ func (s *step) source(g Guest, m Move) {
 
 func (s *step) sourceBegin(g Guest, m Move) {
 	c, _ := s.observed(g.Name, g.Copy)
-	if m.Phase == Ready && c.Status == Running && s.mayStart(s.now) {
+	if m.Phase == Ready && c.Status == Running && s.mayStart(s.now) && !s.resuming(g) {
 		s.local.gates[m.ID] = gate{started: true}
-		s.emit(RunMove{Move: m})
+		s.emit(RunMove{Move: m, Epoch: g.Copy})
 		return
 	}
 	if s.now-s.local.moveSeen[m.ID] > s.cfg.Timing.PrepareTimeout {
-		s.finish(m, Failed, "one side was not ready within "+s.cfg.Timing.PrepareTimeout.String()+": see the log of host "+m.To)
+		// Given up for good: the log may take in the end at any time from now
+		// on, and a gateway that ran meanwhile could commit an ended move.
+		why := "one side was not ready within " + s.cfg.Timing.PrepareTimeout.String() + ": see the log of host " + m.To
+		s.local.gates[m.ID] = gate{ended: true, endedAt: s.now, result: MoveResult{Move: m.ID, Outcome: Failed, Why: why}}
+		s.finish(m, Failed, why)
 	}
 }
 
@@ -53,7 +57,7 @@ func (s *step) sourceEnded(g Guest, m Move, gt gate) {
 		return
 	}
 	if c, _ := s.observed(g.Name, g.Copy); c.Status == Paused && s.leased(s.now) && !s.lease.lapsed {
-		s.again(ResumeSource{Guest: g.Name, Epoch: g.Copy, Move: m.ID, NotAfter: s.lease.until})
+		s.resume(g, m)
 	}
 	s.finish(m, gt.result.Outcome, gt.result.Why)
 }
@@ -61,14 +65,14 @@ func (s *step) sourceEnded(g Guest, m Move, gt gate) {
 // destination is this host's part as the destination of m.
 func (s *step) destination(g Guest, m Move) {
 	gt, known := s.local.gates[m.ID]
-	c, there := s.observed(g.Name, m.Epoch)
+	_, there := s.observed(g.Name, m.Epoch)
 	switch {
-	case there && c.Status == Running, known && gt.ended && gt.result.Outcome == Moved && there:
-		s.finish(m, Moved, "host "+m.To+" runs it")
+	case s.local.ran[g.Name] == m.Epoch, gt.ended && gt.result.Outcome == Moved:
+		s.finish(m, Moved, "host "+m.To+map[bool]string{true: " runs it", false: " ran it until its copy was lost"}[there])
 	case there && s.mustEnd(g, m) && (s.gateLive(m.ID) || !known):
 		s.again(AbortMove{Move: m.ID, Why: "the destination's copy is no longer wanted"})
 	case there:
-		if len(gt.addresses) > 0 && m.Phase == Preparing {
+		if len(gt.addresses) > 0 && m.Phase == Preparing && s.mayStart(s.now) {
 			s.propose("ready/"+m.ID, Command{DestinationReady: &DestinationReady{ID: m.ID, Addresses: gt.addresses}})
 		}
 	case s.anyCopy(g.Name):
@@ -135,13 +139,14 @@ func (s *step) moveResult(e MoveResult) {
 	if gt.ended {
 		return
 	}
-	s.local.gates[e.Move] = gate{started: true, addresses: gt.addresses, ended: true, endedAt: s.now, result: e}
+	gt.started, gt.ended, gt.endedAt, gt.result = true, true, s.now, e
+	s.local.gates[e.Move] = gt
 	m, ok := s.state.FindMove(e.Move)
 	if !ok || m.Phase == Finished || m.Phase == InDoubt || m.From != s.cfg.Self || e.Committed || e.Outcome == Moved || e.Outcome == Refused {
 		return
 	}
 	if g := s.state.Guests[m.Guest]; s.leased(s.now) && !s.lease.lapsed && g.Owner == s.cfg.Self {
-		s.again(ResumeSource{Guest: m.Guest, Epoch: g.Copy, Move: m.ID, NotAfter: s.lease.until})
+		s.resume(g, m)
 	}
 }
 
@@ -151,7 +156,7 @@ func (s *step) moveAsksToStop(e MoveAsksToStop) {
 	m, ok := s.state.FindMove(e.Move)
 	need := time.Duration(m.BudgetMs)*time.Millisecond + s.cfg.Timing.PetInterval
 	switch {
-	case !ok || m.Phase != Ready || m.From != s.cfg.Self:
+	case !ok || m.Phase != Ready || m.From != s.cfg.Self || !s.gateLive(e.Move):
 		s.emit(AbortMove{Move: e.Move, Why: "the log does not know this move as ready"})
 	case !s.leased(s.now) || s.lease.lapsed || s.lease.until-s.now < need:
 		s.emit(AbortMove{Move: e.Move, Why: "the host's lease does not cover the switchover"})

@@ -101,7 +101,7 @@ func (s *step) take(e Event) {
 	case MoveResult:
 		s.moveResult(e)
 	case ProposalFailed:
-		s.proposalFailed(e)
+		// Nothing is decided by it: what is still wanted is proposed again.
 	case FenceResult:
 		s.fenceResult(e)
 	}
@@ -136,6 +136,9 @@ func (s *step) guestsObserved(e GuestsObserved) {
 	}
 	for _, c := range e.Copies {
 		s.burn(c.Guest, c.Epoch)
+		if c.Status == Running {
+			s.local.ran[c.Guest] = max(s.local.ran[c.Guest], c.Epoch)
+		}
 	}
 }
 

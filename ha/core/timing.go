@@ -18,7 +18,8 @@ type Timing struct {
 	// that it leads. Grants are confirmed by a quorum one by one, so that it
 	// is a reserve and not a need.
 	LeaderLease time.Duration
-	// DriftPPM bounds how far two hosts' clocks run apart, in parts per million.
+	// DriftPPM bounds how wrong a host's clock runs, in parts per million; two
+	// hosts' clocks run apart by twice that.
 	DriftPPM int
 	// WatchdogTimeout is the time from the last pet to the reset of the host.
 	WatchdogTimeout time.Duration
@@ -52,13 +53,15 @@ func (t Timing) undrifted() time.Duration {
 	return t.Lease + t.LeaderLease + t.WatchdogTimeout + t.ResetTime
 }
 
-// drift covers a slow clock at the silent host and a fast one at the leader.
+// drift covers a slow clock at the silent host and a fast one at the leader:
+// undrifted x (1+p)/(1-p), rounded up.
 func (t Timing) drift() time.Duration {
-	return t.undrifted() / 1e6 * time.Duration(2*t.DriftPPM)
+	part, whole := t.undrifted()*time.Duration(2*t.DriftPPM), time.Duration(1e6-t.DriftPPM)
+	return (part + whole - 1) / whole
 }
 
-// AskInterval is the time between two requests for a lease: two may be lost
-// before the lease runs out.
+// AskInterval is the time between two requests for a lease, when they are
+// answered: two may be lost before the lease runs out.
 func (t Timing) AskInterval() time.Duration { return t.Lease / 3 }
 
 // ExplainWaitingPeriod says in one line what the waiting period consists of,
@@ -66,7 +69,7 @@ func (t Timing) AskInterval() time.Duration { return t.Lease / 3 }
 func (t Timing) ExplainWaitingPeriod() string {
 	return fmt.Sprintf("waiting period %v = lease %v + leader lease %v + watchdog %v + reset %v + drift %v (2 x %d ppm): "+
 		"a guest of a host that fell silent is started elsewhere after that, or at once on proof",
-		t.WaitingPeriod(), t.Lease, t.LeaderLease, t.WatchdogTimeout, t.ResetTime, t.drift(), t.DriftPPM)
+		t.WaitingPeriod().Round(time.Millisecond), t.Lease, t.LeaderLease, t.WatchdogTimeout, t.ResetTime, t.drift().Round(time.Millisecond), t.DriftPPM)
 }
 
 // Validate checks the inequalities that the waiting period relies on. The

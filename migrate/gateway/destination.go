@@ -95,14 +95,18 @@ func (d *destination) close() {
 	}
 }
 
+// lastWordWait is for the source to read why: the daemon waits for this
+// process's end meanwhile.
+const lastWordWait = 300 * time.Millisecond
+
 // tellWhy lets the source know, if the link still takes anything.
 func (d *destination) tellWhy(err error) {
 	if len(d.seats) == 0 || !d.seats[0].taken() {
 		return
 	}
 	text := err.Error()
-	if d.send(link.Frame{Type: link.Abort, Body: []byte(text[:min(len(text), 1024)])}, time.Second) == nil {
-		d.seats[0].conn.Linger(time.Second)
+	if d.send(link.Frame{Type: link.Abort, Body: []byte(text[:min(len(text), 1024)])}, lastWordWait) == nil {
+		d.seats[0].conn.Linger(lastWordWait)
 	}
 }
 

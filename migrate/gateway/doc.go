@@ -25,6 +25,19 @@
 //
 // COMMIT without RUNNING is the outcome InDoubt: the source stays paused, and
 // whoever keeps the replicated truth decides.
+//
+// # Bounds
+//
+// Nothing is waited for without an end:
+//
+//	60 s  everything before the first page     20 s  the writing of one frame
+//	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
+//	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
+//
+// Lines for the daemon never wait: a reader that hangs or dies misses some. The
+// source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
+// 0.5 % of RAMBytes; a peer or a guest that claims more is refused before
+// memory is taken.
 package gateway
 
 import (

@@ -24,6 +24,11 @@ type fakeQEMU struct {
 	t    *testing.T
 	Path string
 
+	listener net.Listener
+	// big is QEMU's lock: it writes the last section under it, and commands
+	// wait for it.
+	big sync.Mutex
+
 	mu        sync.Mutex
 	memory    map[uint64]uint32 // what fills each page, by offset; 0 is not in it
 	dirty     map[uint64]bool
@@ -34,7 +39,8 @@ type fakeQEMU struct {
 	clients   map[net.Conn]bool
 	hot       uint64 // pages that are dirtied before every section
 	failLoad  bool
-	refuseGo  bool          // `cont` is refused
+	garbled   bool          // the last section is long and not understood
+	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
 	clock     bool          // page 1 bears the time in ms at which it was found dirty
 }
@@ -56,21 +62,25 @@ func newFake(t *testing.T, status string) *fakeQEMU {
 	}
 	l, err := net.Listen("unix", q.Path)
 	must(t, err)
+	q.listener = l
+	t.Cleanup(func() {
+		q.die()
+		os.RemoveAll(dir)
+	})
+	return q
+}
+
+// run begins to answer: what is set in the fake must be set before.
+func (q *fakeQEMU) run() {
 	go func() {
 		for {
-			c, err := l.Accept()
+			c, err := q.listener.Accept()
 			if err != nil {
 				return
 			}
 			go q.serve(c.(*net.UnixConn))
 		}
 	}()
-	t.Cleanup(func() {
-		l.Close()
-		q.die()
-		os.RemoveAll(dir)
-	})
-	return q
 }
 
 // die ends the process: its connections, and its end of the pipe.
@@ -78,6 +88,7 @@ func (q *fakeQEMU) die() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.status = "dead"
+	q.listener.Close()
 	for c := range q.clients {
 		c.Close()
 	}
@@ -126,6 +137,10 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 	if command == "stop" && q.stopTakes > 0 {
 		time.Sleep(q.stopTakes)
 	}
+	if command == "migrate_cancel" || command == "cont" {
+		q.big.Lock()
+		defer q.big.Unlock()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	answer = "{}"
@@ -152,7 +167,7 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 	case "stop":
 		q.status, q.stops = "paused", q.stops+1
 	case "cont":
-		if q.refuseGo || q.migration == "active" {
+		if q.refuseGo--; q.refuseGo >= 0 || q.migration == "active" {
 			return "", fmt.Errorf("Migration is not finalized yet")
 		}
 		q.status = "running"
@@ -202,8 +217,17 @@ func (q *fakeQEMU) send(pipe *os.File) {
 				b = append(append(u64(b, offset*stream.PageSize|8), "\x06pc.ram"...), pageOf(fill)...)
 			}
 		}
+		if last {
+			if q.garbled {
+				b = append(u64(b[:5], 0xfff), make([]byte, 2<<20)...)
+			}
+			q.big.Lock()
+		}
 		if _, err = out.Write(append(b, end...)); err == nil {
 			err = out.Flush()
+		}
+		if last {
+			q.big.Unlock()
 		}
 	}
 	if err == nil {

@@ -28,6 +28,7 @@ func newPeer(t *testing.T) *peer {
 	b := newBench(t)
 	p := &peer{t: t, dst: b.dst, result: make(chan Result, 1)}
 	b.destination.RAMBytes = 1 << 30
+	b.dst.run()
 	addresses := make(chan []string, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -133,6 +134,111 @@ func TestADestinationStartsNoGuestOnWrongFrames(t *testing.T) {
 		runs := c.want == "" && c.name != "too many frames"
 		if status, _ := p.dst.is(); (status == "running") != runs || (r.Outcome == Moved) != runs || !strings.Contains(r.Reason, c.want) {
 			t.Errorf("%s: %s %q, QEMU %s; want runs=%v %q", c.name, r.Outcome, r.Reason, status, runs, c.want)
+		}
+	}
+}
+
+// host is a destination that a test plays frame by frame.
+type host struct {
+	conn   link.Conn
+	reader *link.Reader
+}
+
+// until reads up to a frame of the source; false when the source hung up.
+func (h *host) until(want link.Type) (link.Frame, bool) {
+	for {
+		f, err := h.reader.Read()
+		if err != nil || f.Type == want {
+			return f, err == nil
+		}
+	}
+}
+
+// playDestination lets a source move its guest to a destination that a test plays.
+func playDestination(t *testing.T, play func(h *host)) (*bench, Result) {
+	t.Helper()
+	b := newBench(t)
+	b.src.run()
+	b.source.BudgetMs = 1000
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	b.source.Addresses, b.source.Connections = []string{l.Addr().String()}, 1
+	config, err := b.destination.TLS.Load()
+	must(t, err)
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		raw, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer raw.Close()
+		c, err := link.Server(raw.(*net.TCPConn), config, "src", new(link.Meter))
+		if err != nil || c.SetDeadline(time.Now().Add(20*time.Second)) != nil {
+			return
+		}
+		h := &host{conn: c, reader: link.NewReader(c)}
+		if _, err := readHello(h.reader, "m", "g"); err == nil {
+			play(h)
+		}
+	}()
+	r, err := RunSource(context.Background(), b.source, func(Event) {}, nil)
+	must(t, err)
+	<-played
+	return b, r
+}
+
+func TestASourceKeepsItsGuestFromAWrongDestination(t *testing.T) {
+	greet := func(h *host) { _ = writeHello(h.conn, hello{Move: "m", Guest: "g", Total: 1}) } // the source says what it thinks of it
+	send := func(h *host, f link.Frame) { _ = link.Write(h.conn, f) }
+	for _, c := range []struct {
+		name    string
+		play    func(h *host)
+		outcome Outcome
+		why     string
+	}{
+		{"hangs up", func(h *host) {}, Failed, "HELLO"},
+		{"another move", func(h *host) { _ = writeHello(h.conn, hello{Move: "x", Guest: "g", Total: 1}) }, Failed, `move "x"`},
+		{"refuses", func(h *host) { send(h, link.Frame{Type: link.Abort, Body: []byte("full")}) }, Failed, "refuses: full"},
+		{"READY before anything", func(h *host) { greet(h); send(h, link.Frame{Type: link.Ready}); h.until(0) }, Failed, "unexpected READY"},
+		{"floods", func(h *host) {
+			greet(h)
+			for range 1000 {
+				send(h, link.Frame{Type: link.Pong})
+			}
+			h.until(0)
+		}, Failed, "unexpected PONG"},
+		{"another digest", func(h *host) {
+			greet(h)
+			h.until(link.Digest)
+			send(h, link.Frame{Type: link.Ready, Body: make([]byte, 16)})
+			h.until(0)
+		}, RolledBack, "the digests differ"},
+		{"no digest", func(h *host) { greet(h); h.until(link.Digest); send(h, link.Frame{Type: link.Ready}); h.until(0) }, RolledBack, "the digests differ"},
+		{"RUNNING instead of READY", func(h *host) { greet(h); h.until(link.Digest); send(h, link.Frame{Type: link.Running}); h.until(0) }, RolledBack, "unexpected RUNNING"},
+		{"silence", func(h *host) { greet(h); h.until(0) }, RolledBack, "the deadline passed while waiting for READY"},
+		{"hangs up in the stop", func(h *host) { greet(h); h.until(link.Tail) }, RolledBack, ""},
+		{"no answer to COMMIT", func(h *host) {
+			greet(h)
+			f, _ := h.until(link.Digest)
+			send(h, link.Frame{Type: link.Ready, Body: f.Body})
+			h.until(link.Commit)
+		}, InDoubt, "RUNNING did not come"},
+		{"gives up after COMMIT", func(h *host) {
+			greet(h)
+			f, _ := h.until(link.Digest)
+			send(h, link.Frame{Type: link.Ready, Body: f.Body})
+			h.until(link.Commit)
+			send(h, link.Frame{Type: link.Abort, Body: []byte("locked")})
+		}, InDoubt, "gave up: locked"},
+	} {
+		b, r := playDestination(t, c.play)
+		if r.Outcome != c.outcome || !strings.Contains(r.Reason, c.why) || b.committed() != (c.outcome == InDoubt) {
+			t.Errorf("%s: %s %q, committed %v; want %s because of %q", c.name, r.Outcome, r.Reason, b.committed(), c.outcome, c.why)
+		}
+		if status, _ := b.src.is(); (status == "running") != (c.outcome != InDoubt) {
+			t.Errorf("%s: the source's guest is %s after %s", c.name, status, r.Outcome)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -86,6 +87,7 @@ type process struct {
 	last    chan Event
 	written chan struct{} // closed when the last line was written
 	answers chan command
+	asked   atomic.Bool // an answer is waited for
 }
 
 func newProcess(out io.Writer) *process {
@@ -112,6 +114,9 @@ func (p *process) write(out *json.Encoder) {
 }
 
 func (p *process) report(e Event) {
+	if e.Phase == AskingStop {
+		p.asked.Store(true)
+	}
 	select {
 	case p.lines <- e:
 	default:
@@ -142,9 +147,11 @@ func (p *process) listen(lines *bufio.Scanner, cancel context.CancelCauseFunc) {
 			cancel(errors.New("aborted by the daemon: " + c.Reason))
 			continue
 		}
-		select {
-		case p.answers <- c:
-		default: // an answer that nobody asked for
+		if p.asked.Swap(false) { // an early "go" must not count later
+			select {
+			case p.answers <- c:
+			default: // the last one was not taken: the move is over
+			}
 		}
 	}
 	cancel(errors.New("the daemon is gone"))

@@ -121,20 +121,24 @@ func TestTheLastLineBearsTheResult(t *testing.T) {
 
 func TestTheDaemonsAnswerDecides(t *testing.T) {
 	for _, c := range []struct {
-		say     string
-		outcome Outcome
-		why     string
+		early, say string // before it is asked, and then
+		outcome    Outcome
+		why        string
 	}{
-		{`{"command":"go"}`, Moved, ""},
-		{`{"command":"no","reason":"the partner is ill"}`, Refused, "the partner is ill"},
-		{`{"command":"abort","reason":"enough"}`, Refused, "aborted by the daemon: enough"},
+		{"", `{"command":"go"}`, Moved, ""},
+		{"", `{"command":"no","reason":"the partner is ill"}`, Refused, "the partner is ill"},
+		{"", `{"command":"abort","reason":"enough"}`, Refused, "aborted by the daemon: enough"},
+		// What was allowed earlier is not allowed now.
+		{`{"command":"go"}`, `{"command":"no","reason":"the lease ran out"}`, Refused, "the lease ran out"},
 	} {
 		b := newBench(t)
 		b.source.AskToStop = true
 		b.destinationOnly()
 		_, stdin, lines, _ := b.sourceProcess()
+		_, err := io.WriteString(stdin, c.early+"\n")
+		must(t, err)
 		phaseIn(t, lines, AskingStop)
-		_, err := io.WriteString(stdin, "not a command\n"+c.say+"\n")
+		_, err = io.WriteString(stdin, "not a command\n"+c.say+"\n")
 		must(t, err)
 		var last Event
 		for lines.Scan() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,12 +29,15 @@ type sender struct {
 type outlet struct {
 	mu   sync.Mutex
 	conn link.Conn
+	out  *link.Writer
 }
+
+func newOutlet(c link.Conn) *outlet { return &outlet{conn: c, out: link.NewWriter(c)} }
 
 func newSender(conns []link.Conn, meter *link.Meter, compress bool) *sender {
 	s := &sender{meter: meter, compress: compress, failed: make(chan error, 1)}
 	for _, c := range conns {
-		s.conns = append(s.conns, &outlet{conn: c})
+		s.conns = append(s.conns, newOutlet(c))
 	}
 	return s
 }
@@ -51,7 +55,7 @@ func (o *outlet) write(f link.Frame, wait time.Duration) error {
 	if err := o.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
 		return fmt.Errorf("write %s frame: %w", f.Type, err)
 	}
-	return link.Write(o.conn, f)
+	return o.out.Write(f)
 }
 
 // start lets every connection take batches from the table.
@@ -177,20 +181,21 @@ func (r *rate) bytesPerS() float64 {
 	return r.estimate
 }
 
-// dialAll connects over every address in turn, so that both LANs are used.
+// dialAll makes n connections over every address in turn, so that both LANs
+// are used. An address that fails is not tried again: all go over the others.
 func dialAll(addresses []string, n int, timeout time.Duration) ([]*net.TCPConn, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("connect to the destination: no address")
 	}
+	live := slices.Clone(addresses)
 	var conns []*net.TCPConn
 	var failures []error
-	for i := range n + len(addresses) - 1 {
-		if len(conns) == n {
-			break
-		}
-		c, err := net.DialTimeout("tcp", addresses[i%len(addresses)], timeout)
+	for len(conns) < n && len(live) > 0 {
+		at := len(conns) % len(live)
+		c, err := net.DialTimeout("tcp", live[at], timeout)
 		if err != nil {
 			failures = append(failures, err)
+			live = slices.Delete(live, at, at+1)
 			continue
 		}
 		conns = append(conns, c.(*net.TCPConn))

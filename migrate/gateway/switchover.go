@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"bumpless/migrate/link"
 	"bumpless/migrate/qmp"
 	"bumpless/migrate/stream"
+
+	"golang.org/x/sys/unix"
 )
 
 // switchover stops the guest and commits or rolls back. Everything between STOP
@@ -192,6 +195,7 @@ func (s *source) commit(t0 time.Time) {
 	s.phase(Committed)
 	s.pause(ctx, Committed)
 	if err := s.send.conns[0].write(link.Frame{Type: link.Commit}, runningWait); err != nil {
+		s.result.StopMs = ms(time.Since(t0))
 		s.finish(InDoubt, "COMMIT could not be sent: "+err.Error())
 		return
 	}
@@ -264,9 +268,13 @@ func (s *source) resumeGuest() error {
 		if !errors.As(err, &refused) {
 			// The connection is gone, perhaps because a command ran into the
 			// deadline: make a new one.
-			if fresh, derr := qmp.Dial(ctx, s.cfg.QMP); derr == nil {
+			fresh, derr := qmp.Dial(ctx, s.cfg.QMP)
+			switch {
+			case derr == nil:
 				q.Close()
 				s.qemu, q = fresh, fresh
+			case errors.Is(derr, unix.ECONNREFUSED) || errors.Is(derr, fs.ErrNotExist):
+				return fmt.Errorf("the source's QEMU is gone: %w", derr) // nobody listens: it is dead
 			}
 		}
 		time.Sleep(500 * time.Microsecond)

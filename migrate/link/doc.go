@@ -82,18 +82,32 @@ type Frame struct {
 // ErrTooLong: a frame claims more than its type may have.
 var ErrTooLong = errors.New("the frame is too long")
 
-// Write writes one frame in a single call to w.
-func Write(w io.Writer, f Frame) error {
+// Writer writes frames, each in a single call to its output. It keeps its
+// buffer: pages leave by the thousand every second. It is not safe for
+// concurrent use.
+type Writer struct {
+	out    io.Writer
+	buffer []byte
+}
+
+// NewWriter writes to out.
+func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
+
+// Write writes one frame.
+func (w *Writer) Write(f Frame) error {
 	if len(f.Body) > bound(f.Type) {
 		return fmt.Errorf("write %s frame of %d bytes: %w", f.Type, len(f.Body), ErrTooLong)
 	}
-	b := make([]byte, headerSize, headerSize+len(f.Body))
-	putHeader(b, f)
-	if _, err := w.Write(append(b, f.Body...)); err != nil {
+	w.buffer = append(append(w.buffer[:0], make([]byte, headerSize)...), f.Body...)
+	putHeader(w.buffer, f)
+	if _, err := w.out.Write(w.buffer); err != nil {
 		return fmt.Errorf("write %s frame: %w", f.Type, err)
 	}
 	return nil
 }
+
+// Write writes one frame to w, for a caller that has few.
+func Write(w io.Writer, f Frame) error { return NewWriter(w).Write(f) }
 
 func putHeader(b []byte, f Frame) {
 	b[0], b[1] = byte(f.Type), byte(f.Codec)

@@ -100,3 +100,31 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	})
 }
+
+func TestAWriterNeedsNoMemoryForTheNextFrame(t *testing.T) {
+	w := NewWriter(io.Discard)
+	f := Frame{Type: Pages, Count: 16, Body: make([]byte, 64<<10)}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := w.Write(f); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("Write() allocates %.0f times; want 0", n)
+	}
+}
+
+func BenchmarkWriteABatch(b *testing.B) {
+	f := Frame{Type: Pages, Count: 16, Body: make([]byte, 64<<10)}
+	b.SetBytes(64 << 10)
+	b.Run("with a buffer", func(b *testing.B) {
+		w := NewWriter(io.Discard)
+		for b.Loop() {
+			_ = w.Write(f) // to nowhere
+		}
+	})
+	b.Run("without", func(b *testing.B) {
+		for b.Loop() {
+			_ = Write(io.Discard, f) // to nowhere
+		}
+	})
+}

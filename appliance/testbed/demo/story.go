@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -37,18 +36,19 @@ type story struct {
 	screen   *screen
 	consoles map[string]*operator
 	result   Result
+	taken    map[string]bool // moves that are in result
 	record   *record
 	bootS    float64 // from the daemon's start to the guest's first frame, at most
 }
 
 func newStory(ctx context.Context, dir, binary, cache string) (*story, error) {
-	s := &story{ctx: ctx, began: time.Now(), settings: protection.Defaults(), screen: &screen{to: os.Stdout}, consoles: map[string]*operator{}, result: Result{Version: 1}}
+	s := &story{ctx: ctx, began: time.Now(), settings: protection.Defaults(), screen: &screen{to: os.Stdout}, consoles: map[string]*operator{}, result: Result{Version: 1}, taken: map[string]bool{}}
 	s.say("1. three hosts come up: %s, %s and a witness, on a station bus and two LANs", hostA, hostB)
 	var err error
 	s.cluster, err = testbed.NewCluster(testbed.ClusterOptions{Dir: dir, Binary: binary,
 		Kernel: filepath.Join(cache, "guest-vmlinuz"), Initrd: filepath.Join(cache, "guest-initrd"),
 		Hosts: []string{hostA, hostB, testbed.WitnessHost}, Timing: testbed.DefaultTiming(), LinkBitsPerS: linkBitsPerS,
-		Policy: policyName, MarginMs: 50,
+		Policy: policyName, MarginMs: 100,
 		Guests: []testbed.GuestOptions{{Name: guestName, MemoryMiB: memoryMiB, BudgetMs: budgetMs, Preferred: hostA, Settings: s.settings}}})
 	if err != nil {
 		return nil, err
@@ -128,7 +128,6 @@ func (s *story) drain() error {
 	if err := s.consoles[hostA].attention(s.ctx); err != nil {
 		return err
 	}
-	m := s.beginMove(hostA, hostB, "drain")
 	if _, err := s.consoles[hostA].do(s.ctx, "drain "+hostA); err != nil {
 		return err
 	}
@@ -137,8 +136,7 @@ func (s *story) drain() error {
 	if err != nil {
 		return err
 	}
-	m.CorruptPages = last.Report.CorruptPages
-	return s.endMove(m)
+	return s.takeMoves("drain", last.Report.CorruptPages)
 }
 
 func (s *story) stalledMove() error {
@@ -150,7 +148,6 @@ func (s *story) stalledMove() error {
 	if err != nil {
 		return err
 	}
-	m := s.beginMove(hostB, hostA, "operator")
 	if _, err := s.consoles[hostB].do(s.ctx, "move "+guestName+" "+hostA); err != nil {
 		return err
 	}
@@ -162,8 +159,7 @@ func (s *story) stalledMove() error {
 	if err != nil {
 		return err
 	}
-	m.CorruptPages = last.Report.CorruptPages
-	return s.endMove(m)
+	return s.takeMoves("stalled link", last.Report.CorruptPages)
 }
 
 // stall lets nothing pass to and from host-a over either LAN, for a while.
@@ -182,89 +178,6 @@ func (s *story) stall() error {
 		s.record.mark("both LANs heal")
 	})
 	return errors.Join(errs...)
-}
-
-// pendingMove is a move under way, with what was counted before it.
-type pendingMove struct {
-	Move
-	began, ended time.Time
-}
-
-func (s *story) beginMove(from, to, reason string) *pendingMove {
-	return &pendingMove{Move: Move{Guest: guestName, From: from, To: to, Reason: reason, BudgetMs: budgetMs, Policy: policyName},
-		began: time.Now()}
-}
-
-// endMove fills in what the observer, the ports and the gateway measured.
-func (s *story) endMove(m *pendingMove) error {
-	id, err := s.lastMove()
-	if err != nil {
-		return err
-	}
-	figures, err := s.figures(id, m)
-	if err != nil {
-		return err
-	}
-	m.StopMs, m.EstimateMs, m.TotalS = figures.StopMs, figures.EstimateMs, figures.TotalS
-	m.RAMBytes, m.DigestEqual = figures.RAMBytes, figures.DigestEqual
-	seen := s.cluster.Observer.Between(s.settings.GocbRef, m.began, time.Now())
-	gap, _ := seen.LargestGap()
-	m.BlackoutMs = max(0, (gap-s.settings.GoosePeriod).Seconds()*1000)
-	if n := seen.CopiesMax(); n != 1 {
-		return fmt.Errorf("%d copies of the guest ran at the same moment during move %s", n, id)
-	}
-	s.result.Moves = append(s.result.Moves, m.Move)
-	s.say("%s: blackout %.1f ms of %d ms, as the observer saw it", m.Outcome, m.BlackoutMs, m.BudgetMs)
-	return nil
-}
-
-// lastMove is the id of the newest move in the site's log.
-func (s *story) lastMove() (string, error) {
-	events, err := s.cluster.Client(hostB).Events(s.ctx, api.EventsRequest{})
-	if err != nil {
-		return "", err
-	}
-	for i := len(events) - 1; i >= 0; i-- {
-		if events[i].Move != "" {
-			return events[i].Move, nil
-		}
-	}
-	return "", errors.New("the site's log knows no move")
-}
-
-// figures are what the source's gateway measured.
-type figures struct {
-	StopMs      float64 `json:"stop_ms"`
-	EstimateMs  float64 `json:"estimate_ms"`
-	TotalS      float64 `json:"total_s"`
-	RAMBytes    int64   `json:"ram_bytes"`
-	DigestEqual bool    `json:"digest_equal"`
-}
-
-// figures replays what the daemons kept of the move.
-func (s *story) figures(id string, m *pendingMove) (f figures, err error) {
-	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
-	defer cancel()
-	var raw json.RawMessage
-	err = s.cluster.Client(hostB).Progress(ctx, api.ProgressRequest{Move: id}, func(p api.Progress) {
-		s.record.progress(p)
-		if len(p.Result) > 0 {
-			raw = p.Result
-		}
-		if p.Final {
-			m.Outcome = p.Outcome
-		} else {
-			m.ended = time.UnixMilli(p.AtMs)
-		}
-	})
-	if err != nil {
-		return f, fmt.Errorf("follow move %s: %w", id, err)
-	}
-	m.LinkBytes = s.record.sent(m.From, m.began, m.ended)
-	if len(raw) == 0 {
-		return f, fmt.Errorf("move %s left no figures", id)
-	}
-	return f, json.Unmarshal(raw, &f)
 }
 
 func (s *story) powerCut() error {

@@ -17,10 +17,7 @@ import "time"
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.
-type bumpless struct {
-	layered
-	trend trend
-}
+type bumpless struct{ layered }
 
 func (*bumpless) Name() string   { return "bumpless" }
 func (*bumpless) Traits() Traits { return Traits{Compress: true, DropUnchanged: true} }

@@ -88,6 +88,7 @@ func TestATraceThatIsWrongIsNotWritten(t *testing.T) {
 		"too many passes":  func(t *Trace) { t.Passes = make([]Pass, MaxPasses+1) },
 		"time goes back":   func(t *Trace) { t.Passes[2].At = 0 },
 		"parts of a µs":    func(t *Trace) { t.Passes[1].At++ },
+		"all at once":      func(t *Trace) { t.Passes[1].At, t.Passes[2].At = 0, 0 },
 		"a day too long":   func(t *Trace) { t.Passes[2].At = 25 * time.Hour },
 		"spans overlap":    func(t *Trace) { t.Passes[0].Spans[1].First = 2 },
 		"spans wrap":       func(t *Trace) { t.Passes[0].Spans[2].Count = 1<<32 - 900 },
@@ -142,6 +143,14 @@ func FuzzDecode(f *testing.F) {
 		again, err := trace.Encode()
 		if err != nil || !bytes.Equal(again, file) {
 			t.Fatalf("%q became %q, %v", file, again, err)
+		}
+		s := Defaults()
+		s.Timeout = time.Second
+		if trace.Pages > 4096 || len(trace.Passes) > 100 {
+			return
+		}
+		if f, err := Run(trace, "bumpless", s); err != nil || f.Outcome == "" {
+			t.Fatalf("%q: %+v, %v", file, f, err)
 		}
 	})
 }

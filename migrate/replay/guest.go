@@ -10,11 +10,13 @@ type memory struct {
 	trace   Trace
 	content []content
 	dirty   []uint64
+	written uint32        // numbers contents
 	next    int           // pass of the trace that comes next
 	offset  time.Duration // of its times: the trace has begun again
 }
 
-// content of a page: equal numbers are equal contents; 0 is zero.
+// content of a page: a page has the same content as before if the number is the
+// same; 0 is zero.
 type content struct {
 	number uint32
 	packed uint16 // bytes when compressed
@@ -40,7 +42,8 @@ func (m *memory) write(p Pass) {
 			case Zero:
 				*c = content{}
 			default:
-				*c = content{c.number + 1, uint16(r.Class.Bytes())}
+				m.written++
+				*c = content{m.written, uint16(r.Class.Bytes())}
 			}
 		}
 	}

@@ -133,6 +133,32 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 }
 
+// A page that was sent, became zero and then something else is not what was sent.
+func TestAContentThatComesAfterZeroIsNew(t *testing.T) {
+	m := newMemory(Trace{Pages: 1, Passes: []Pass{{Spans: []Span{{0, 1, Packed(1)}}}}})
+	sent := m.content[0]
+	for _, c := range []struct {
+		class Class
+		same  bool
+	}{{Unchanged, true}, {Zero, false}, {Packed(1), false}, {Unchanged, false}} {
+		m.write(Pass{Spans: []Span{{0, 1, c.class}}})
+		if same := m.content[0].number == sent.number; same != c.same {
+			t.Errorf("after class %d: as it was sent: %v; want %v", c.class, same, c.same)
+		}
+	}
+}
+
+func TestATraceBeginsAgainBehindItsEnd(t *testing.T) {
+	m := newMemory(Trace{Pages: 64, Passes: []Pass{{}, {At: time.Second, Spans: []Span{{1, 1, Packed(1)}}}, {At: 2 * time.Second, Spans: []Span{{2, 1, Packed(1)}}}}})
+	m.take(nil)
+	for second, want := range []uint32{0, 1, 2, 1, 2, 1} {
+		m.runTo(time.Duration(second) * time.Second)
+		if got := m.take(nil); second > 0 && (len(got) != 1 || got[0] != want) {
+			t.Errorf("second %d: pages %v; want %d", second, got, want)
+		}
+	}
+}
+
 func TestNoMorePagesAreHeldThanAllowed(t *testing.T) {
 	s := settings(200e6, 300*time.Millisecond)
 	free := figures(t, traceOf(t, "hot16"), "layered", s)

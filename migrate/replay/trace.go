@@ -61,6 +61,8 @@ const (
 	MaxPages  = 1 << 24
 	MaxPasses = 36_000
 	maxPassAt = 24 * time.Hour
+	// minLength of a trace that has more than its bulk, since it begins again.
+	minLength = 100 * time.Millisecond
 )
 
 // Check says what is wrong with a trace, by pass and span.
@@ -80,6 +82,9 @@ func (t Trace) Check() error {
 		if err := p.check(t.Pages); err != nil {
 			return fmt.Errorf("trace: pass %d: %w", i, err)
 		}
+	}
+	if length := last - t.Passes[0].At; len(t.Passes) > 1 && length < minLength {
+		return fmt.Errorf("trace: it lasts %v, want %v or more", length, minLength)
 	}
 	return nil
 }

@@ -112,6 +112,7 @@ var bounds = []struct{ field, value, want string }{
 	{"$.timing.lease_ms", "99", "99, want 100 to 600000"},
 	{"$.timing.lease_ms", "600001", "600001, want 100 to 600000"},
 	{"$.timing.lease_ms", "1999", "at least four petting intervals of 500"},
+	{"$.timing.lease_ms", "1999", "at least twice election_ms (1000)"},
 	{"$.timing.leader_lease_ms", "-1", "-1, want 0 to 600000"},
 	{"$.timing.leader_lease_ms", "600001", "want 0 to 600000"},
 	{"$.timing.clock_drift_ppm", "-1", "want 0 to 100000"},

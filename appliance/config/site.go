@@ -52,7 +52,10 @@ type Site struct {
 // It is computed, checked and printed at start-up.
 type Timing struct {
 	// LeaseMs: how long a host may run guests after it asked. Shorter: quicker
-	// takeover; longer: a longer loss of the leader is ridden out. Default 3000.
+	// takeover; longer: a longer loss of the leader is ridden out. At least four
+	// times PetIntervalMs, and twice ElectionMs: no lease is granted while a
+	// leader is elected, and a host whose lease runs out kills its guests.
+	// Default 3000.
 	LeaseMs int `yaml:"lease_ms"`
 	// LeaderLeaseMs: reserve for a leader that does not know yet that it lost
 	// its quorum. Default 1000.
@@ -69,7 +72,7 @@ type Timing struct {
 	// PetIntervalMs is the longest time between two pets. Default 500.
 	PetIntervalMs int `yaml:"pet_interval_ms"`
 	// ElectionMs without word from the leader before another is elected.
-	// Default 1000.
+	// At most half of LeaseMs. Default 1000.
 	ElectionMs int `yaml:"election_ms"`
 }
 

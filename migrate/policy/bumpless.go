@@ -2,14 +2,17 @@ package policy
 
 import "time"
 
-// bumpless is the default. It holds by layered's levels, which in replay beat
-// delayed's streaks and ar's predictions alone; unlike layered it lets a hot page
-// go while the link idles if ar's prediction says that the page will not be
-// written soon, so that a hot set that does not fit the budget whole still moves.
-// It drops what has not changed, compresses, and stops the guest when the
-// estimate is at its floor rather than at the first chance: an idle guest's
-// pause was 94 to 185 ms when switching at the first chance, and 32 ms after the
-// backlog had drained.
+// bumpless is the default. It holds by layered's levels, and lets a hot page go
+// while the link idles if ar's prediction says that the page will not be written
+// soon, so that a hot set that barely fits the budget still moves. It drops what
+// has not changed, compresses, and stops the guest when the estimate is at its
+// floor rather than at the first chance: an idle guest's pause was 94 to 185 ms
+// when switching at the first chance, and 32 ms after the backlog had drained.
+//
+// Of 216 replays (six loads, three seeds, 100 Mbit/s to 1 Gbit/s, budgets of 150
+// ms to 1 s), it moved 126 with 31.1 GB in all. With the levels alone it would
+// have moved 124 with 31.0 GB, by ar's rule 126 with 37.0 GB, by delayed's 126
+// with 34.1 GB.
 //
 // Parameters: the floor is reached when 2 passes have not improved the estimate
 // by a tenth. An estimate of up to a quarter above the best is taken then, twice

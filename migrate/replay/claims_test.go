@@ -61,6 +61,19 @@ func TestTheDefaultMovesWhatAnyOtherMoves(t *testing.T) {
 	}
 }
 
+// What bumpless has of ar: without it this guest would be refused.
+func TestPredictionMovesAHotSetThatBarelyFits(t *testing.T) {
+	for _, l := range Loads() {
+		if l.Name != "hot48" {
+			continue
+		}
+		trace, s := l.Trace(3, 20*time.Second), settings(1e9, 300*time.Millisecond)
+		if with, without := figures(t, trace, "bumpless", s), figures(t, trace, "bumpless/layered", s); with.Outcome != Moved || without.Outcome != Refused {
+			t.Errorf("%s with the prediction, %s without; want moved, refused", with.Outcome, without.Outcome)
+		}
+	}
+}
+
 // An estimate that is too small stops the guest for nothing.
 func TestNoPolicyStopsAGuestOnlyToRollBack(t *testing.T) {
 	for _, l := range Loads() {

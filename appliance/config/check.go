@@ -63,7 +63,7 @@ func (c *checker) site(s Site) {
 }
 
 // policies are the ones that migrate/policy has; a test keeps them equal.
-var policies = []string{"bumpless", "delayed", "precopy"}
+var policies = []string{"ar", "bumpless", "delayed", "layered", "memory-pattern", "precopy"}
 
 func (c *checker) between(field string, n, low, high int) {
 	c.must(n >= low && n <= high, field, "%d, want %d to %d", n, low, high)

@@ -14,7 +14,7 @@ type Disk struct {
 	Path string `yaml:"path"`
 	// Kind: shared, every server reaches the same image (NFS 4, a SAN); QEMU's
 	// lock on it goes along with the guest. local, each server has an image of
-	// its own; the content is sent along with a move, which takes its time, and
+	// its own; the content is sent along with a move, within move.timeout_s, and
 	// after the sudden loss of a server the guest cannot be started elsewhere:
 	// what it wrote is there only. Required.
 	Kind string `yaml:"kind"`

@@ -6,7 +6,7 @@
 //	move.sock   the monitor set aside for a migration gateway
 //	qemu.log    what QEMU said
 //	incoming    exists while the copy has never run
-//	nbd.sock, mirror.sock  of its local disks, while they are mirrored
+//	nbd.sock    its local disks, while a move mirrors them
 //
 // A copy is found again by looking at processes, never by what the daemon
 // remembers: QEMU's command line names the directory. The directory does not

@@ -87,7 +87,8 @@ func (n *Node) prepareIncoming(a core.PrepareIncoming) {
 func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
 	spec := n.hypervisor.Specs[m.Guest]
 	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
-		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: uint64(spec.MemoryMiB+overheadMiB) << 20, TimeoutS: n.site.Move.TimeoutS + 60}
+		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: uint64(spec.MemoryMiB+overheadMiB) << 20, TimeoutS: n.site.Move.TimeoutS + 60,
+		LocalDisks: spec.LocalNodes()}
 }
 
 // overheadMiB beside the guest's RAM that its stream may announce: video,
@@ -102,7 +103,8 @@ func (n *Node) runMove(a core.RunMove) {
 	if err == nil {
 		err = n.runGateway(m, source, gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, epoch),
 			RunDir: string(n.moveDir(m.ID)), Policy: n.site.Move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses,
-			BudgetMs: m.BudgetMs, MarginMs: n.site.Move.MarginMs, Connections: n.site.Move.Connections, TimeoutS: n.site.Move.TimeoutS, AskToStop: true})
+			BudgetMs: m.BudgetMs, MarginMs: n.site.Move.MarginMs, Connections: n.site.Move.Connections, TimeoutS: n.site.Move.TimeoutS, AskToStop: true,
+			LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()})
 	}
 	if err != nil {
 		n.log.Error("begin a move", "move", m.ID, "error", err)

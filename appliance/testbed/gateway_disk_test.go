@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -183,4 +184,132 @@ func TestE2EASharedDiskIsLockedWhereTheGuestRunsAndHandedOverOnlyAtCommit(t *tes
 		t.Error("the image is locked although no copy is left")
 	}
 	imageProves(t, disk.Path)
+}
+
+// noMirrorLeft checks that a move has left nothing in the source's QEMU.
+func (r *rig) noMirrorLeft() {
+	r.t.Helper()
+	q := r.monitor(r.at, r.epoch)
+	defer q.Close()
+	var jobs []struct{ ID, Status string }
+	must(r.t, q.Execute(r.within(10*time.Second), "query-jobs", nil, &jobs))
+	var nodes []struct {
+		Name string `json:"node-name"`
+	}
+	must(r.t, q.Execute(r.within(10*time.Second), "query-named-block-nodes", map[string]bool{"flat": true}, &nodes))
+	for _, n := range nodes {
+		if strings.HasPrefix(n.Name, "target-") {
+			r.t.Errorf("the node %s is left in the source's QEMU", n.Name)
+		}
+	}
+	if len(jobs) > 0 {
+		r.t.Errorf("jobs are left in the source's QEMU: %+v", jobs)
+	}
+}
+
+// localRig is a rig whose guest has a local disk, an image for each host.
+func localRig(t *testing.T) (r *rig, images map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	images = map[string]string{srcHost: dir + "/src.img", dstHost: dir + "/dst.img"}
+	disk := func(host string) guest.Disk {
+		return guest.Disk{Path: images[host], Format: "raw", Local: true, SizeMiB: diskMiB}
+	}
+	return diskRig(t, disk(srcHost), disk(dstHost)), images
+}
+
+func TestE2EALocalDiskGoesAlongIsTakenBackAndGoesAgain(t *testing.T) {
+	r, images := localRig(t)
+	r.bootDisk()
+	m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) {
+		s.PauseAt, s.BudgetMs = gateway.AtReady, killBudgetMs
+	})
+	if e := m.source.phase(gateway.AtReady); e == nil || e.Result != nil {
+		t.Fatalf("the source's gateway ended before READY: %+v", e)
+	}
+	src, err := os.ReadFile(images[srcHost])
+	must(t, err)
+	dst, err := os.ReadFile(images[dstHost])
+	must(t, err)
+	if !bytes.Equal(src, dst) {
+		t.Error("at READY the two images differ")
+	}
+	if result, _ := m.settle(); result == nil || result.Outcome != gateway.RolledBack {
+		t.Fatalf("result = %+v; want rolled back", result)
+	}
+	m.runsOnlyOn(srcHost)
+	r.diskProves(srcHost)
+	r.noMirrorLeft()
+
+	// The guest's writes wait for a mirror whose link has stalled, and `stop`
+	// waits for the writes: the budget holds all the same.
+	m = r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.AskToStop = true })
+	if e := m.source.phase(gateway.AskingStop); e == nil || e.Result != nil {
+		t.Fatalf("the source's gateway ended before the stop: %+v", e)
+	}
+	must(t, run("tc", "qdisc replace dev lo root blackhole"))
+	t.Cleanup(func() { _ = run("tc", "qdisc del dev lo root") }) // healed below, if all went well
+	m.source.say("go")
+	result := m.source.result()
+	must(t, run("tc", "qdisc del dev lo root"))
+	if result == nil || result.Outcome != gateway.RolledBack || result.StopMs > budgetMs {
+		t.Errorf("result = %+v; want rolled back within %d ms", result, budgetMs)
+	}
+	m.settle()
+	m.runsOnlyOn(srcHost)
+	r.diskProves(srcHost)
+	r.noMirrorLeft()
+
+	for _, to := range []string{dstHost, srcHost} {
+		m, result := r.moveAway("bumpless")
+		t.Logf("to %s: %+v; handover %v", to, *result, m.handover())
+		r.diskProves(to)
+	}
+	m.kill(srcHost, r.epoch)
+	imageProves(t, images[srcHost])
+}
+
+func TestE2EAMirrorThatBreaksCostsTheGuestNothing(t *testing.T) {
+	r, images := localRig(t)
+	r.bootDisk()
+	for name, harm := range map[string]func(m *move){
+		"destination gateway killed": func(m *move) { m.destination.kill() },
+		"destination QEMU killed":    func(m *move) { m.kill(m.to, m.incoming) },
+		"source gateway killed":      func(m *move) { m.source.kill() },
+		"link stalled": func(m *move) {
+			must(t, run("tc", "qdisc replace dev lo root blackhole"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.t = t
+			shapeLoopback(t, "20mbit") // 8 MiB take 3.4 s
+			m := r.begin(nil)
+			if e := m.source.phase(gateway.Mirroring); e == nil || e.Result != nil {
+				t.Fatalf("the source's gateway ended before the mirror: %+v", e)
+			}
+			time.Sleep(500 * time.Millisecond)
+			harm(m)
+			struck := time.Now()
+			result := m.source.result()
+			took := time.Since(struck)
+			must(t, run("tc", "qdisc del dev lo root"))
+			m.destination.stdin.Close() // as a daemon does when the move is over
+			m.settle()
+			if name != "source gateway killed" && (result == nil || result.Outcome != gateway.Failed) {
+				t.Errorf("result = %+v; want failed", result)
+			}
+			if took > 10*time.Second {
+				t.Errorf("the move ended after %v", took)
+			}
+			m.runsOnlyOn(srcHost)
+			r.diskProves(srcHost)
+			t.Logf("after %v: %+v", took, result)
+		})
+	}
+	r.t = t
+	r.moveAway("bumpless")
+	r.diskProves(dstHost)
+	_, err := r.runners[dstHost].Kill(r.within(10*time.Second), rigGuest, r.epoch)
+	must(t, err)
+	imageProves(t, images[dstHost])
 }

@@ -82,6 +82,9 @@ type SourceConfig struct {
 	// RAMBytes bounds the guest's RAM, and so this process's memory: about 2 %
 	// of it, beside HeldMiB. 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
+	// LocalDisks are QEMU's block nodes whose content goes along, at most 8; the
+	// destination has the same. Disks that both hosts reach are not among them.
+	LocalDisks []string `json:"local_disks,omitempty"`
 
 	// PauseAt is for tests: having reported that phase, the gateway waits in it
 	// until the deadline passes, the move is aborted or it is killed.
@@ -102,7 +105,9 @@ type DestinationConfig struct {
 	// RAMBytes bounds what the source may announce; 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
 	TimeoutS int    `json:"timeout_s"`
-	PauseAt  Phase  `json:"pause_at,omitempty"`
+	// LocalDisks as the source's; their images are empty, and of the same size.
+	LocalDisks []string `json:"local_disks,omitempty"`
+	PauseAt    Phase    `json:"pause_at,omitempty"`
 }
 
 // Phase of a move, in order.
@@ -111,6 +116,7 @@ type Phase string
 // Phases.
 const (
 	Connecting Phase = "connect"
+	Mirroring  Phase = "mirror" // of local disks, if there are any
 	Streaming  Phase = "stream"
 	AskingStop Phase = "about-to-stop"
 	Stopped    Phase = "stop"
@@ -152,7 +158,8 @@ type Result struct {
 	EstimateMs  float64 `json:"estimate_ms"`
 	StopMs      float64 `json:"stop_ms"` // T0 to RUNNING, or to the source's own resume
 	TotalS      float64 `json:"total_s"`
-	LinkBytes   int64   `json:"link_bytes"` // both ways, TLS included
+	LinkBytes   int64   `json:"link_bytes"`           // both ways, TLS included
+	DiskBytes   int64   `json:"disk_bytes,omitempty"` // both ways, beside LinkBytes
 	RAMBytes    uint64  `json:"ram_bytes"`
 	DigestEqual bool    `json:"digest_equal"`
 	Passes      uint32  `json:"passes"`
@@ -163,6 +170,8 @@ type Result struct {
 // StopParts says where the pause went, in milliseconds since T0.
 type StopParts struct {
 	StoppedMs float64 `json:"stopped_ms"` // QEMU confirmed the stop
+	// MirrorMs: the local disks were handed over; 0 without any.
+	MirrorMs  float64 `json:"mirror_ms,omitempty"`
 	RAMEndMs  float64 `json:"ram_end_ms"` // the last page was read
 	TailMs    float64 `json:"tail_ms"`    // the device state was read
 	DrainedMs float64 `json:"drained_ms"` // everything was written to the link

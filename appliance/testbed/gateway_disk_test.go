@@ -241,8 +241,8 @@ func TestE2EALocalDiskGoesAlongIsTakenBackAndGoesAgain(t *testing.T) {
 	r.diskProves(srcHost)
 	r.noMirrorLeft()
 
-	// The guest's writes wait for a mirror whose link has stalled, and `stop`
-	// waits for the writes: the budget holds all the same.
+	// `stop` and the end of the mirror wait for a link that has stalled: the
+	// budget holds all the same.
 	m = r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.AskToStop = true })
 	if e := m.source.phase(gateway.AskingStop); e == nil || e.Result != nil {
 		t.Fatalf("the source's gateway ended before the stop: %+v", e)

@@ -33,6 +33,7 @@
 //	60 s  everything before the first page     20 s  the writing of one frame
 //	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
 //	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
+//	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
 //
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination

@@ -30,13 +30,24 @@ type mirrors struct {
 }
 
 const (
-	// mirrorBytes in flight. What the guest writes queues behind them: 1 MiB is
-	// 40 ms at 200 Mbit/s, QEMU's own 16 MiB would be 0.7 s.
+	// mirrorBytes in flight: `stop` waits for them. 1 MiB is 40 ms at 200 Mbit/s,
+	// QEMU's own 16 MiB would be 0.7 s.
 	mirrorBytes = 1 << 20
+	// mirrorGrain is what one written byte costs on the link.
+	mirrorGrain = 16 << 10
+	// What the mirrors have still to send when the guest is stopped may take this
+	// part of the budget, or is this little where the link was not measured.
+	mirrorShare = 8
+	mirrorLeft  = 256 << 10
+	// catchUpWait is for the mirrors to come that near, before the daemon is asked
+	// for the stop; lastLookWait after it, within what its answer is good for.
+	catchUpWait  = 2 * time.Second
+	lastLookWait = 100 * time.Millisecond
 	// mirrorPoll is how often the mirrors are looked at while the guest runs,
 	// handOverPoll while it is stopped: one look takes 0.1 ms.
 	mirrorPoll   = 200 * time.Millisecond
 	handOverPoll = 300 * time.Microsecond
+	catchUpPoll  = 10 * time.Millisecond
 	// sweepWait bounds the removal of what a move has left in QEMU.
 	sweepWait = 5 * time.Second
 )
@@ -102,8 +113,8 @@ func (s *source) mirrorDisks(ctx context.Context) error {
 	}
 	for _, node := range s.mirrors.nodes {
 		// A job stays when it has ended, so that nobody can miss how.
-		mirror := map[string]any{"job-id": mirrorJob(node), "device": node, "target": mirrorTarget(node), "sync": "full", "copy-mode": "write-blocking",
-			"buf-size": mirrorBytes, "on-source-error": "report", "on-target-error": "report", "auto-dismiss": false}
+		mirror := map[string]any{"job-id": mirrorJob(node), "device": node, "target": mirrorTarget(node), "sync": "full", "copy-mode": "background",
+			"buf-size": mirrorBytes, "granularity": mirrorGrain, "on-source-error": "report", "on-target-error": "report", "auto-dismiss": false}
 		if err := s.qemu.Execute(ctx, "blockdev-mirror", mirror, nil); err != nil {
 			return err
 		}
@@ -116,7 +127,8 @@ func (s *source) mirrorDisks(ctx context.Context) error {
 			return false, s.why(err)
 		default:
 		}
-		return s.mirrors.inStep(ctx, s.qemu)
+		all, _, err := s.mirrors.inStep(ctx, s.qemu)
+		return all, err
 	})
 	if err != nil {
 		return err
@@ -207,6 +219,8 @@ type job struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
 	Error  string `json:"error"`
+	Done   int64  `json:"current-progress"` // bytes
+	Total  int64  `json:"total-progress"`
 }
 
 func jobsOf(ctx context.Context, q *qmp.Client) (map[string]job, error) {
@@ -221,23 +235,26 @@ func jobsOf(ctx context.Context, q *qmp.Client) (map[string]job, error) {
 	return jobs, nil
 }
 
-// inStep tells whether every mirror is; one that has ended is an error.
-func (m *mirrors) inStep(ctx context.Context, q *qmp.Client) (bool, error) {
+// inStep tells whether every mirror is, and how many bytes are left to send;
+// one that has ended is an error.
+func (m *mirrors) inStep(ctx context.Context, q *qmp.Client) (all bool, left int64, err error) {
 	jobs, err := jobsOf(ctx, q)
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	all := true
+	all = true
 	for _, node := range m.nodes {
-		switch j := jobs[mirrorJob(node)]; j.Status {
+		j := jobs[mirrorJob(node)]
+		left += j.Total - j.Done
+		switch j.Status {
 		case "ready":
 		case "created", "running", "paused", "standby":
 			all = false
 		default:
-			return false, fmt.Errorf("the mirror of disk %s has ended (%s): %s", node, j.Status, j.Error)
+			return false, left, fmt.Errorf("the mirror of disk %s has ended (%s): %s", node, j.Status, j.Error)
 		}
 	}
-	return all, nil
+	return all, left, nil
 }
 
 // watchMirrors looks after the mirrors, and after the guest, while memory is
@@ -269,7 +286,7 @@ func (s *source) lookAtMirrors(q *qmp.Client) error {
 	// Not the move's context: one that ends would close the monitor connection.
 	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
 	defer cancel()
-	if _, err := s.mirrors.inStep(ctx, q); err != nil {
+	if _, _, err := s.mirrors.inStep(ctx, q); err != nil {
 		return err
 	}
 	var guest struct {
@@ -290,18 +307,26 @@ func (s *source) stopWatching() {
 	<-s.mirrors.unwatched
 }
 
-// mirrored tells whether the guest may be stopped as far as its disks go.
-func (s *source) mirrored(ctx context.Context) bool {
+// caughtUp tells whether the guest may be stopped as far as its disks go: what
+// the mirrors have left to send must be little. It waits for that.
+func (s *source) caughtUp(ctx context.Context, wait time.Duration) bool {
 	if len(s.mirrors.nodes) == 0 {
 		return true
 	}
 	s.stopWatching() // it would take our own stop for somebody else's
-	ok, err := s.mirrors.inStep(ctx, s.qemu)
-	if ok && err == nil {
-		return true
+	allowed := max(int64(s.rate.bytesPerS()*float64(s.cfg.BudgetMs-s.cfg.MarginMs)/1000/mirrorShare), mirrorLeft)
+	end, left := time.Now().Add(wait), int64(0)
+	err := every(ctx, catchUpPoll, "the mirrors were catching up", func() (bool, error) {
+		all, now, err := s.mirrors.inStep(ctx, s.qemu)
+		if left = now; err == nil && time.Now().After(end) {
+			err = fmt.Errorf("the guest writes to its disks faster than the link takes: %d KiB are left, %d KiB fit the budget", left>>10, allowed>>10)
+		}
+		return all && left <= allowed, err
+	})
+	if err != nil {
+		s.giveUp(Failed, err.Error())
 	}
-	s.giveUp(Failed, orText(err, "the mirror of a disk is not in step any more"))
-	return false
+	return err == nil
 }
 
 // handOver ends the mirrors of a stopped guest and lets QEMU, which waits for
@@ -310,13 +335,13 @@ func (s *source) handOver(ctx context.Context) error {
 	if len(s.mirrors.nodes) == 0 {
 		return nil
 	}
-	if ok, err := s.mirrors.inStep(ctx, s.qemu); err != nil || !ok {
+	if all, _, err := s.mirrors.inStep(ctx, s.qemu); err != nil || !all {
 		return errors.New(orText(err, "the mirror of a disk is not in step any more"))
 	}
 	s.mirrors.finished.Store(true)
 	for _, node := range s.mirrors.nodes {
-		// Of a mirror that is in step this is the regular end: it completes what
-		// is under way, flushes the target and leaves the source's disk in use.
+		// Of a mirror that is in step this is the regular end: it sends what is
+		// left, flushes the target and leaves the source's disk in use.
 		if err := s.qemu.Execute(ctx, "block-job-cancel", map[string]any{"device": mirrorJob(node)}, nil); err != nil {
 			return err
 		}

@@ -341,7 +341,7 @@ func (s *source) stream(ctx context.Context) {
 				s.result.EstimateMs = ms(d.Estimate)
 				s.giveUp(Refused, d.Reason)
 				return
-			case !s.allowed(ctx, d) || !s.mirrored(ctx):
+			case !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) || !s.caughtUp(ctx, lastLookWait):
 				return
 			}
 			s.switchover(ctx, d.Estimate)

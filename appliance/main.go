@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -16,6 +17,7 @@ import (
 	"bumpless/appliance/console"
 	"bumpless/appliance/node"
 	"bumpless/migrate/gateway"
+	"bumpless/watchdog/dev"
 )
 
 // version of the release; the linker sets it.
@@ -31,6 +33,9 @@ func run(args []string) int {
 	// of its daemon (its standard input) tells it in time.
 	context.AfterFunc(ctx, stop)
 	outliveReaders()
+	if len(args) == 3 && args[0] == node.HolderVerb {
+		return holdWatchdog(args[1], args[2])
+	}
 	p := console.Program{
 		Version: version,
 		Run: func(ctx context.Context, site config.Site, host string, log *slog.Logger) error {
@@ -42,6 +47,16 @@ func run(args []string) int {
 		In:            os.Stdin, Out: os.Stdout, Err: os.Stderr,
 	}
 	return p.Main(ctx, args)
+}
+
+// holdWatchdog is the process that the daemon starts to keep its watchdog's
+// device open; it is no command for people.
+func holdWatchdog(socket, device string) int {
+	if err := dev.Hold(socket, device); err != nil {
+		fmt.Fprintln(os.Stderr, "bumpless:", err)
+		return 1
+	}
+	return 0
 }
 
 // outliveReaders keeps a write to a closed standard output from being the end

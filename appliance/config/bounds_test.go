@@ -22,7 +22,7 @@ timing:
   watchdog_timeout_ms: 4000
   reset_time_ms: 2000
   pet_interval_ms: 500
-  election_ms: 1000
+  election_ms: 500
 qemu:
   binary: qemu-system-x86_64
   accel: kvm
@@ -118,6 +118,7 @@ var bounds = []struct{ field, value, want string }{
 	{"$.timing.lease_ms", "99", "99, want 100 to 600000"},
 	{"$.timing.lease_ms", "600001", "600001, want 100 to 600000"},
 	{"$.timing.lease_ms", "1999", "at least four petting intervals of 500"},
+	{"$.timing.lease_ms", "1999", "at least four times election_ms (500)"},
 	{"$.timing.leader_lease_ms", "-1", "-1, want 0 to 600000"},
 	{"$.timing.leader_lease_ms", "600001", "want 0 to 600000"},
 	{"$.timing.clock_drift_ppm", "-1", "want 0 to 100000"},
@@ -336,7 +337,7 @@ func TestAFieldThatMayBeMissingHasItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Site{Version: 1, Site: "s", StateDir: "/var/lib/bumpless", RunDir: "/run/bumpless", PKIDir: "/etc/bumpless/pki",
-		Timing: Timing{LeaseMs: 3000, LeaderLeaseMs: 1000, ClockDriftPPM: 500, WatchdogTimeoutMs: 4000, ResetTimeMs: 2000, PetIntervalMs: 500, ElectionMs: 1000},
+		Timing: Timing{LeaseMs: 3000, LeaderLeaseMs: 1000, ClockDriftPPM: 500, WatchdogTimeoutMs: 4000, ResetTimeMs: 2000, PetIntervalMs: 500, ElectionMs: 500},
 		QEMU:   QEMU{Binary: "qemu-system-x86_64", Accel: "kvm"},
 		Move:   Move{Policy: "bumpless", MarginMs: 30, Connections: 2, TimeoutS: 600, BeforeStopMs: 2000},
 		Hosts: []Host{{Name: "h", Role: Witness, LanA: "10.0.0.1", RaftPort: 7001, APIPort: 7002,

@@ -82,6 +82,7 @@ func (c *checker) timing(t Timing) {
 	c.between("$.timing.pet_interval_ms", t.PetIntervalMs, 10, 60_000)
 	c.between("$.timing.election_ms", t.ElectionMs, 100, 60_000)
 	c.must(t.LeaseMs >= 4*t.PetIntervalMs, "$.timing.lease_ms", "%d must be at least four petting intervals of %d", t.LeaseMs, t.PetIntervalMs)
+	c.must(t.LeaseMs >= 4*t.ElectionMs, "$.timing.lease_ms", "%d must be at least four times election_ms (%d): no lease is granted while a leader is elected, and a host whose lease runs out kills its guests", t.LeaseMs, t.ElectionMs)
 	c.must(t.WatchdogTimeoutMs >= 2*t.PetIntervalMs, "$.timing.watchdog_timeout_ms", "%d must be at least two petting intervals of %d, or a late tick resets the host", t.WatchdogTimeoutMs, t.PetIntervalMs)
 }
 

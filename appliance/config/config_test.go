@@ -30,7 +30,7 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		{"duplicate key", "qemu:\n  accel: kvm", "qemu:\n  accel: kvm\n  accel: tcg", "15:3"},
 		{"out of range", "lease_ms: 3000", "lease_ms: 1", "6:13: $.timing.lease_ms"},
 		{"inequality", "watchdog_timeout_ms: 4000", "watchdog_timeout_ms: 900", "at least two petting intervals"},
-		{"unknown policy", "policy: bumpless", "policy: magic", "17:11: $.move.policy"},
+		{"unknown policy", "policy: bumpless", "policy: magic", "18:11: $.move.policy"},
 		{"address twice", "lan_a: 10.1.0.2", "lan_a: 10.1.0.1", "used by $.hosts[0].lan_a already"},
 		{"bad address", "lan_a: 10.1.0.2", "lan_a: 10.1.0.256", "is not an IP address"},
 		{"server without watchdog", "watchdog: {kind: device, path: /dev/watchdog}", "watchdog: {kind: none}", "could run a guest twice"},

@@ -52,7 +52,10 @@ type Site struct {
 // It is computed, checked and printed at start-up.
 type Timing struct {
 	// LeaseMs: how long a host may run guests after it asked. Shorter: quicker
-	// takeover; longer: a longer loss of the leader is ridden out. Default 3000.
+	// takeover; longer: a longer loss of the leader is ridden out. At least four
+	// times PetIntervalMs, and four times ElectionMs: no lease is granted while a
+	// leader is elected, and a host whose lease runs out kills its guests.
+	// Default 3000.
 	LeaseMs int `yaml:"lease_ms"`
 	// LeaderLeaseMs: reserve for a leader that does not know yet that it lost
 	// its quorum. Default 1000.
@@ -69,7 +72,7 @@ type Timing struct {
 	// PetIntervalMs is the longest time between two pets. Default 500.
 	PetIntervalMs int `yaml:"pet_interval_ms"`
 	// ElectionMs without word from the leader before another is elected.
-	// Default 1000.
+	// At most a quarter of LeaseMs. Default 500.
 	ElectionMs int `yaml:"election_ms"`
 }
 
@@ -247,7 +250,7 @@ func (s *Site) defaults(has func(field string) bool) {
 	number("$.timing.watchdog_timeout_ms", &s.Timing.WatchdogTimeoutMs, 4000)
 	number("$.timing.reset_time_ms", &s.Timing.ResetTimeMs, 2000)
 	number("$.timing.pet_interval_ms", &s.Timing.PetIntervalMs, 500)
-	number("$.timing.election_ms", &s.Timing.ElectionMs, 1000)
+	number("$.timing.election_ms", &s.Timing.ElectionMs, 500)
 	text("$.qemu.binary", &s.QEMU.Binary, "qemu-system-x86_64")
 	text("$.qemu.accel", &s.QEMU.Accel, "kvm")
 	text("$.move.policy", &s.Move.Policy, "bumpless")

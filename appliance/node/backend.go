@@ -23,7 +23,9 @@ var (
 func (n *Node) Status(context.Context) (api.Status, error) {
 	agent := n.loop.snapshot()
 	view, state := agent.View(now()), agent.State()
-	s := api.Status{Site: n.site.Site, Host: n.self.Name, Leader: n.raft.Leader(), Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
+	// Not null in JSON, also before the log has named the first host.
+	s := api.Status{Hosts: []api.HostStatus{}, Guests: []api.Guest{},
+		Site: n.site.Site, Host: n.self.Name, Leader: n.raft.Leader(), Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
 		WatchdogWithheld: view.Withheld, WaitingPeriodS: n.timing.WaitingPeriod().Seconds(), WaitingPeriod: n.timing.ExplainWaitingPeriod()}
 	for _, h := range state.Hosts {
 		line := api.HostStatus{Name: h.Name, Role: string(h.Role), Service: string(h.Service), SilentS: -1, MemoryMiB: h.MemoryMiB}

@@ -44,6 +44,9 @@ func (n *Node) start(guest string, epoch uint64, notAfter time.Duration, incomin
 	} else if said != "" {
 		n.log.Info("the last copy's QEMU had said", "guest", guest, "text", said)
 	}
+	if err := n.watchdog.mayStart(ctx); err != nil {
+		return fmt.Errorf("start guest %s: %w", guest, err)
+	}
 	if now() > notAfter {
 		return fmt.Errorf("start guest %s: the lease ran out while it was prepared", guest)
 	}
@@ -61,11 +64,14 @@ func (n *Node) killGuest(a core.KillGuest) {
 }
 
 func (n *Node) resumeSource(a core.ResumeSource) {
-	ctx, cancel := context.WithTimeout(n.ctx, resumeTimeout)
-	defer cancel()
-	if now() > a.NotAfter {
+	// Every attempt within: afterwards the copy may be on its way to another
+	// host again, and `cont` would restart a source that has committed.
+	left := min(resumeTimeout, a.NotAfter-now())
+	if left <= 0 {
 		return
 	}
+	ctx, cancel := context.WithTimeout(n.ctx, left)
+	defer cancel()
 	n.log.Info("continue the guest", "guest", a.Guest, "epoch", a.Epoch, "move", a.Move)
 	if err := n.hypervisor.Continue(ctx, a.Guest, a.Epoch); err != nil {
 		n.log.Error("continue the guest", "guest", a.Guest, "error", err)

@@ -5,13 +5,13 @@
 //	raft log ---StateChanged---+            +--> lease.go     ask and grant leases
 //	processes --GuestsObserved-+            +--> copies.go    start, kill, continue copies
 //	gateways ---MoveResult-----+-> Step() --+--> moves.go     prepare, run, abort moves
-//	peers ------LeaseRequested-+            +--> watchdog.go  pet or withhold
+//	peers ------LeaseRequested-+            +--> petting.go   pet or withhold
 //	clock ------Tick-----------+            +--> propose.go   enter commands into the log
 //
 // loop.go is the only goroutine that touches the Agent. Everything slow runs
 // beside it, keyed by Action.Key, and comes back as an Event.
 //
-// The daemon may die at any time: guests and gateways are processes of their
-// own. What it needs to find them again is in the run directory, which does
+// The daemon may die at any time: guests, gateways and the holder of the
+// watchdog's device (holder.go) are processes of their own. What it needs to find them again is in the run directory, which does
 // not outlive the host, as they do not.
 package node

@@ -75,6 +75,9 @@ func (n *Node) serveLease(ctx context.Context, host string, askedAt time.Duratio
 // askLease is the asker's side. A request that gets no answer is not reported:
 // core asks again, and the lease counts from the moment of asking.
 func (n *Node) askLease(a core.AskLease) {
+	if n.watchdog.trouble() != nil {
+		return // said already: without a watchdog this host must run no guest
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.timing.Lease/2)
 	defer cancel()
 	leader := n.raft.Leader()

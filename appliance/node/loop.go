@@ -17,6 +17,7 @@ const eventBacklog = 256
 // loop feeds one Agent with events and hands its actions to do.
 type loop struct {
 	events chan core.Event
+	grants chan core.Event // LeaseReply: taken before what waits in events
 	do     func(core.Action)
 	beat   func() // says that the loop lives
 
@@ -25,14 +26,38 @@ type loop struct {
 }
 
 func newLoop(agent core.Agent, do func(core.Action)) *loop {
-	return &loop{events: make(chan core.Event, eventBacklog), agent: agent, do: do, beat: func() {}}
+	return &loop{events: make(chan core.Event, eventBacklog), grants: make(chan core.Event, eventBacklog), agent: agent, do: do, beat: func() {}}
 }
 
 // post hands an event to the loop; it gives up only when ctx ends.
 func (l *loop) post(ctx context.Context, e core.Event) {
+	queue := l.events
+	if _, grant := e.(core.LeaseReply); grant {
+		queue = l.grants
+	}
 	select {
-	case l.events <- e:
+	case queue <- e:
 	case <-ctx.Done():
+	}
+}
+
+// next event: a lease must not run out while its renewal waits behind others.
+// A tick when there is none in time, nil at the end.
+func (l *loop) next(ctx context.Context, tick <-chan time.Time) core.Event {
+	select {
+	case e := <-l.grants:
+		return e
+	default:
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case e := <-l.grants:
+		return e
+	case e := <-l.events:
+		return e
+	case <-tick:
+		return core.Tick{}
 	}
 }
 
@@ -47,12 +72,9 @@ func (l *loop) run(ctx context.Context, tick time.Duration) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		var e core.Event = core.Tick{}
-		select {
-		case <-ctx.Done():
+		e := l.next(ctx, ticker.C)
+		if e == nil {
 			return
-		case e = <-l.events:
-		case <-ticker.C:
 		}
 		l.mu.Lock()
 		next, actions := core.Step(l.agent, now(), e)

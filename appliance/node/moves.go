@@ -85,10 +85,14 @@ func (n *Node) prepareIncoming(a core.PrepareIncoming) {
 }
 
 func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
-	spec := n.hypervisor.Specs[m.Guest]
 	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
-		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: uint64(spec.MemoryMiB+overheadMiB) << 20, TimeoutS: n.site.Move.TimeoutS + 60,
-		LocalDisks: spec.LocalNodes()}
+		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: n.ramBytes(m.Guest), TimeoutS: n.site.Move.TimeoutS + 60,
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()}
+}
+
+// ramBytes bounds what a guest's stream may announce, at both ends.
+func (n *Node) ramBytes(guest string) uint64 {
+	return uint64(n.hypervisor.Specs[guest].MemoryMiB+overheadMiB) << 20
 }
 
 // overheadMiB beside the guest's RAM that its stream may announce: video,
@@ -97,19 +101,24 @@ const overheadMiB = 64
 
 // runMove runs the source's gateway.
 func (n *Node) runMove(a core.RunMove) {
-	m := a.Move
-	epoch := n.loop.snapshot().State().Guests[m.Guest].Copy
-	err := n.hypervisor.MarkRan(m.Guest, epoch)
+	err := n.hypervisor.MarkRan(a.Move.Guest, a.Epoch)
 	if err == nil {
-		err = n.runGateway(m, source, gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, epoch),
-			RunDir: string(n.moveDir(m.ID)), Policy: n.site.Move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses,
-			BudgetMs: m.BudgetMs, MarginMs: n.site.Move.MarginMs, Connections: n.site.Move.Connections, TimeoutS: n.site.Move.TimeoutS, AskToStop: true,
-			LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()})
+		err = n.runGateway(a.Move, source, n.sourceConfig(a))
 	}
 	if err != nil {
-		n.log.Error("begin a move", "move", m.ID, "error", err)
-		n.loop.post(n.ctx, core.MoveResult{Move: m.ID, Outcome: core.Failed, Why: err.Error()})
+		n.log.Error("begin a move", "move", a.Move.ID, "error", err)
+		n.loop.post(n.ctx, core.MoveResult{Move: a.Move.ID, Outcome: core.Failed, Why: err.Error()})
 	}
+}
+
+// sourceConfig takes the copy's epoch from the order: the log may have gone on
+// since.
+func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
+	m, move := a.Move, n.site.Move
+	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
+		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, RAMBytes: n.ramBytes(m.Guest),
+		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true,
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()}
 }
 
 // runGateway starts a gateway and follows it to its end.

@@ -27,6 +27,7 @@ type Node struct {
 	timing core.Timing
 	log    *slog.Logger
 	ctx    context.Context // ends with the daemon
+	stop   context.CancelFunc
 
 	raft       *raftlog.Log
 	peers      map[string]*api.Client
@@ -57,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	n := &Node{site: o.Site, self: self, timing: timing(o.Site.Timing), log: o.Log.With("host", self.Name), ctx: ctx}
+	n := &Node{site: o.Site, self: self, timing: timing(o.Site.Timing), log: o.Log.With("host", self.Name), ctx: ctx, stop: cancel}
 	if err := n.timing.Validate(); err != nil {
 		return err
 	}
@@ -95,11 +96,7 @@ func (n *Node) build() error {
 		}
 	}
 	n.hypervisor = newHypervisor(n.site, n.self)
-	device, err := openWatchdog(n.self.Watchdog, n.timing.WatchdogTimeout)
-	if err != nil {
-		return err
-	}
-	n.watchdog = newPetting(device, n.timing, n.log)
+	n.watchdog = newPetting(n.watchdogOpener(), n.timing, n.log)
 	n.raft, err = n.openLog(tlsConfig)
 	return err
 }
@@ -136,6 +133,10 @@ func (n *Node) serve(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
+	// As late as can be: from here on the host is reset unless it is petted.
+	if err := n.armIdle(); err != nil {
+		return err
+	}
 	var wait sync.WaitGroup
 	run := func(f func()) {
 		wait.Add(1)
@@ -153,7 +154,48 @@ func (n *Node) serve(ctx context.Context) error {
 	case err = <-failed:
 	}
 	n.moves.abandon()
+	n.handOver()
+	n.stop()
+	server.Close()
+	if !within(endWait, func() { wait.Wait(); n.jobs.wait.Wait() }) {
+		n.log.Warn("the daemon ends although a part of it still runs", "waited", endWait)
+	}
 	return err
+}
+
+// Bounds of an end in order. Nobody pets meanwhile: together they stay below
+// the watchdog's usual 4 s, so that a restart of the daemon is no reset.
+const (
+	handOverWait = time.Second
+	endWait      = 2 * time.Second
+)
+
+// handOver gives the leadership away, so that the others need no election.
+func (n *Node) handOver() {
+	if n.raft.Leader() != n.self.Name {
+		return
+	}
+	if !within(handOverWait, func() {
+		if err := n.raft.StepDown(); err != nil {
+			n.log.Info("the other hosts will elect a leader", "error", err)
+		}
+	}) {
+		n.log.Warn("the leadership was not taken over in time", "waited", handOverWait)
+	}
+}
+
+// within tells whether f ended in that time; it runs on if not.
+func within(limit time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // listen opens the control API at every address and at the unix socket.

@@ -172,6 +172,19 @@ func (c *Cluster) logs() (text string) {
 	return text
 }
 
+// SaveLogs copies every daemon's log into dir, as PREFIX-HOST.log.
+func (c *Cluster) SaveLogs(dir, prefix string) error {
+	var errs []error
+	for _, host := range c.options.Hosts {
+		b, err := os.ReadFile(filepath.Join(c.options.Dir, host, "daemon.log"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, prefix+"-"+host+".log"), b, 0o644)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // Close ends everything.
 func (c *Cluster) Close() error {
 	var errs []error

@@ -295,3 +295,27 @@ func TestE2EOrdersThatCannotBeCarriedOutAreRefusedAndSayWhy(t *testing.T) {
 	<-release
 	c.verified(hostB)
 }
+
+// With a lease of 3 s and an election of 1.5 s this killed the guest in one run
+// of eight or so.
+func TestE2EALeaderThatIsCutOffForAMomentCostsNoGuest(t *testing.T) {
+	c := newTestCluster(t)
+	before, _ := c.Observer.Last(c.settings.GocbRef)
+	from := time.Now()
+	for range 3 {
+		st, err := c.Wait(time.Minute, "a leader", func(s api.Status) bool { return s.Leader != "" && s.Leader == s.Host })
+		must(t, err)
+		for _, lan := range []string{LANA, LANB} {
+			must(t, c.Bed.Stall(st.Leader, lan))
+		}
+		time.Sleep(1200 * time.Millisecond)
+		for _, lan := range []string{LANA, LANB} {
+			must(t, c.Bed.Heal(st.Leader, lan))
+		}
+		time.Sleep(DefaultTiming().Lease)
+	}
+	if after := c.verified(hostA); after.Report.BootID != before.Report.BootID {
+		t.Error("the guest was killed and booted again")
+	}
+	c.since(from)
+}

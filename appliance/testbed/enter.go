@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"bumpless/iec61850/ether"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -113,22 +115,5 @@ func settle(hostname string) error {
 			return fmt.Errorf("set the host name: %w", err)
 		}
 	}
-	return linkUp("lo")
-}
-
-func linkUp(name string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("bring up %s: %w", name, err)
-	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
-		return fmt.Errorf("bring up %s: %w", name, err)
-	}
-	return nil
+	return ether.Up("lo")
 }

@@ -69,7 +69,7 @@ func (t Timing) AskInterval() time.Duration { return t.Lease / 3 }
 func (t Timing) ExplainWaitingPeriod() string {
 	return fmt.Sprintf("waiting period %v = lease %v + leader lease %v + watchdog %v + reset %v + drift %v (2 x %d ppm): "+
 		"a guest of a host that fell silent is started elsewhere after that, or at once on proof",
-		t.WaitingPeriod(), t.Lease, t.LeaderLease, t.WatchdogTimeout, t.ResetTime, t.drift(), t.DriftPPM)
+		t.WaitingPeriod().Round(time.Millisecond), t.Lease, t.LeaderLease, t.WatchdogTimeout, t.ResetTime, t.drift().Round(time.Millisecond), t.DriftPPM)
 }
 
 // Validate checks the inequalities that the waiting period relies on. The

@@ -58,6 +58,9 @@ func run(ctx context.Context, out, binary, cache string) error {
 	}
 	defer s.close()
 	told := s.tell()
+	if err := s.cluster.SaveLogs(out, "demo"); err != nil {
+		return err
+	}
 	// What was measured is written even if a promise was broken.
 	if err := s.result.write(out); err != nil {
 		return err

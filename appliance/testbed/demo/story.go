@@ -39,6 +39,7 @@ type story struct {
 	taken    map[string]bool // moves that are in result
 	record   *record
 	bootS    float64 // from the daemon's start to the guest's first frame, at most
+	bootID   uint32  // of the guest's first boot: no move may change it
 }
 
 func newStory(ctx context.Context, dir, binary, cache string) (*story, error) {
@@ -103,7 +104,7 @@ func (s *story) startGuest() error {
 	if err != nil {
 		return err
 	}
-	s.bootS = first.At.Sub(from).Seconds()
+	s.bootS, s.bootID = first.At.Sub(from).Seconds(), first.Report.BootID
 	s.say("the observer on the station bus hears it after %.1f s; the guest verifies its memory", s.bootS)
 	_, err = s.verified(hostA)
 	return err
@@ -189,6 +190,11 @@ func (s *story) powerCut() error {
 	}
 	before := s.cluster.Observer.Frames()
 	all := s.cluster.Observer.Between(s.settings.GocbRef, s.began, time.Now())
+	for _, x := range all {
+		if x.Report.BootID != s.bootID {
+			return fmt.Errorf("the guest was booted again at %.2f s, before any power was cut", x.At.Sub(s.began).Seconds())
+		}
+	}
 	gap, _ := all.LargestGap()
 	s.result.Goose = Goose{Frames: before, PeriodMs: s.settings.GoosePeriod.Seconds() * 1000, MaxGapMs: gap.Seconds() * 1000}
 	bound := s.bound(st)

@@ -21,6 +21,7 @@ import (
 	"unsafe"
 
 	"bumpless/appliance/testbed/protection"
+	"bumpless/iec61850/ether"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,7 +56,7 @@ func run() error {
 	if err := loadModules(); err != nil {
 		return err
 	}
-	if err := linkUp("eth0"); err != nil {
+	if err := ether.Up("eth0"); err != nil {
 		return err
 	}
 	shared, state, err := shareCounters()

@@ -301,8 +301,7 @@ func TestE2EAMirrorThatBreaksCostsTheGuestNothing(t *testing.T) {
 			if took > 10*time.Second {
 				t.Errorf("the move ended after %v", took)
 			}
-			m.runsOnlyOn(srcHost)
-			r.diskProves(srcHost)
+			m.runsOnlyOn(srcHost) // its disk is judged at the end: what is corrupt once stays counted
 			t.Logf("after %v: %+v", took, result)
 		})
 	}

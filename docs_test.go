@@ -106,7 +106,7 @@ func fields(v reflect.Value, at string) map[string]reflect.Value {
 const smallest = `version: 1
 site: s
 hosts: [{name: a, role: server, lan_a: 10.0.0.1, memory_for_guests_mib: 64, bus_bridge: br, watchdog: {kind: device}}]
-guests: [{name: g, memory_mib: 16, kernel: /k, initrd: /i, mac: "52:54:00:00:00:01", budget_ms: 100}]
+guests: [{name: g, memory_mib: 16, kernel: /k, initrd: /i, mac: "52:54:00:00:00:01", budget_ms: 100, disks: [{path: /d, kind: shared}]}]
 `
 
 func TestTheReadmeNamesEachSiteFieldWithItsDefault(t *testing.T) {

@@ -66,6 +66,12 @@ guests:
     redundancy_group: bay-1
     preferred_host: host-a
     autostart: true
+    disks:
+      - path: /var/lib/main1.img
+        kind: local
+        format: raw
+        size_mib: 1024
+      - {path: /srv/main1.qcow2, kind: shared, format: qcow2}
   - {name: main2, memory_mib: 16, kernel: /k, initrd: /i, mac: 52:54:00:00:01:02, budget_ms: 300, redundancy_group: bay-1}
 `
 
@@ -191,6 +197,14 @@ var bounds = []struct{ field, value, want string }{
 	{"$.guests[0].preferred_host", "witness", "is not a server of this site"},
 	{"$.guests[0].preferred_host", "nobody", "is not a server of this site"},
 	{"$.guests[0].autostart", "maybe", "want true or false"},
+	{"$.guests[0].disks[0].path", "main1.img", "want an absolute path"},
+	{"$.guests[0].disks[0].path", "/" + text(255), "at most 255 bytes"},
+	{"$.guests[0].disks[0].kind", "remote", `"remote", want shared or local`},
+	{"$.guests[0].disks[0].kind", `""`, "want shared or local"},
+	{"$.guests[0].disks[0].format", "vmdk", `"vmdk", want raw or qcow2`},
+	{"$.guests[0].disks[0].format", `""`, "want raw or qcow2"},
+	{"$.guests[0].disks[0].size_mib", "0", "0, want 1 to 16777216"},
+	{"$.guests[0].disks[0].size_mib", "16777217", "want 1 to 16777216"},
 }
 
 func TestAValueOutOfBoundsIsNamedWithItsLineAndColumn(t *testing.T) {
@@ -253,6 +267,8 @@ func TestAWrongTypeIsNamedWithItsLineAndColumn(t *testing.T) {
 		"$.hosts[0].watchdog":        {"x", "[a]"},
 		"$.hosts[0].watchdog.kind":   {"7"},
 		"$.guests[0].budget_ms":      {"300ms"},
+		"$.guests[0].disks[0].path":  {"5", "[a]"},
+		"$.guests[0].disks[0].kind":  {"true"},
 		"$.guests[0].preferred_host": {"1"},
 	}
 	for field, values := range wrong {

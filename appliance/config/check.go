@@ -177,6 +177,7 @@ func (c *checker) guest(at string, g Guest, s Site, seen map[string]string) {
 		h, ok := s.Host(g.PreferredHost)
 		c.must(ok && h.Role == Server, at+".preferred_host", "%.60q is not a server of this site", g.PreferredHost)
 	}
+	c.disks(at+".disks", g.Disks, seen)
 	c.must(len(g.Cmdline) <= 2048, at+".cmdline", "%d bytes, the kernel takes 2048", len(g.Cmdline))
 }
 

@@ -192,6 +192,8 @@ type Guest struct {
 	// Autostart the guest when it is first seen; default true. Later the
 	// operator's last order stands.
 	Autostart *bool `yaml:"autostart"`
+	// Disks, at most 8: /dev/vda, /dev/vdb, … in this order. Default none.
+	Disks []Disk `yaml:"disks"`
 }
 
 // Starts tells whether the guest is to be started when it is first seen.
@@ -275,6 +277,9 @@ func (s *Site) defaults(has func(field string) bool) {
 			cpu = "max"
 		}
 		text(at+".cpu", &g.CPU, cpu)
+		for j := range g.Disks {
+			text(fmt.Sprintf("%s.disks[%d].format", at, j), &g.Disks[j].Format, FormatRaw)
+		}
 	}
 }
 

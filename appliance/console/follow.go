@@ -49,7 +49,7 @@ type Figures struct {
 // phases in a person's words.
 var phases = map[string]string{
 	"preparing": "destination makes room", "in-doubt": "COMMIT was sent and not answered: the log decides",
-	"connect": "connecting the gateways", "stream": "sending memory, the guest runs", "about-to-stop": "asking whether the guest may be stopped",
+	"connect": "connecting the gateways", "mirror": "mirroring the local disks, the guest runs", "stream": "sending memory, the guest runs", "about-to-stop": "asking whether the guest may be stopped",
 	"stop": "guest stopped", "drain": "sending what is left", "load": "destination loads the guest", "ready": "destination is ready, digests compared",
 	"commit": "committed: the source has given the guest up", "running": "guest runs at the destination", "rollback": "rolled back: guest runs on at the source",
 }

@@ -6,6 +6,7 @@
 //	move.sock   the monitor set aside for a migration gateway
 //	qemu.log    what QEMU said
 //	incoming    exists while the copy has never run
+//	nbd.sock    its local disks, while a move mirrors them
 //
 // A copy is found again by looking at processes, never by what the daemon
 // remembers: QEMU's command line names the directory. The directory does not
@@ -36,6 +37,7 @@ type Spec struct {
 	MAC       string
 	Bridge    string // the station bus; "" for no network
 	CPUs      []int  // host CPUs that the guest may use; none: all
+	Disks     []Disk // /dev/vda, /dev/vdb, … in this order
 }
 
 // Runner keeps the copies of one host.

@@ -91,7 +91,16 @@ func (r *Runner) launch(s Spec, dir string, incoming bool) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	cmd := exec.Command(r.Binary, arguments(s, dir, incoming)...)
+	if incoming {
+		if err := r.makeImages(s); err != nil {
+			return nil, err
+		}
+	}
+	words, err := arguments(s, dir, incoming)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(r.Binary, words...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if s.Bridge != "" {
@@ -131,7 +140,7 @@ func startOn(cmd *exec.Cmd, cpus []int) error {
 	return err
 }
 
-func arguments(s Spec, dir string, incoming bool) []string {
+func arguments(s Spec, dir string, incoming bool) ([]string, error) {
 	socket := func(id, name string) string {
 		return fmt.Sprintf("socket,id=%s,path=%s,server=on,wait=off", id, filepath.Join(dir, name))
 	}
@@ -151,8 +160,15 @@ func arguments(s Spec, dir string, incoming bool) []string {
 	if s.Bridge != "" {
 		a = append(a, "-netdev", "tap,id=n0,fd=3", "-device", "virtio-net-pci,netdev=n0,romfile=,mac="+s.MAC)
 	}
+	for i, d := range s.Disks { // last: what a guest without disks has stays where it is on the bus
+		words, err := diskArguments(i, d)
+		if err != nil {
+			return nil, err
+		}
+		a = append(a, words...)
+	}
 	if incoming {
 		a = append(a, "-S", "-incoming", "defer")
 	}
-	return a
+	return a, nil
 }

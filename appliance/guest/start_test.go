@@ -13,7 +13,11 @@ import (
 func TestArgumentsOfACopy(t *testing.T) {
 	spec := Spec{Name: "main1", MemoryMiB: 512, VCPUs: 2, Machine: "pc-q35-10.0", CPU: "host", Accel: "kvm",
 		Kernel: "/k", Initrd: "/i", Cmdline: "console=ttyS0", MAC: "52:54:00:00:01:01", Bridge: "br-bus"}
-	line := strings.Join(arguments(spec, "/run/x/g/main1.3", false), " ")
+	words, err := arguments(spec, "/run/x/g/main1.3", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Join(words, " ")
 	for _, want := range []string{"-M pc-q35-10.0", "-m 512", "-smp 2", "-accel kvm", "path=/run/x/g/main1.3/move.sock", "mac=52:54:00:00:01:01",
 		"-sandbox on,", "-kernel /k -initrd /i -append console=ttyS0"} {
 		if !strings.Contains(line, want) {
@@ -23,9 +27,9 @@ func TestArgumentsOfACopy(t *testing.T) {
 	if strings.Contains(line, "-incoming") {
 		t.Error("a copy that is started has no -incoming")
 	}
-	incoming := arguments(spec, "/d", true)
-	if !slices.Contains(incoming, "-incoming") || !slices.Contains(incoming, "-S") {
-		t.Errorf("arguments() of an incoming copy = %v; want -S -incoming", incoming)
+	incoming, err := arguments(spec, "/d", true)
+	if err != nil || !slices.Contains(incoming, "-incoming") || !slices.Contains(incoming, "-S") {
+		t.Errorf("arguments() of an incoming copy = %v, %v; want -S -incoming", incoming, err)
 	}
 }
 

@@ -18,7 +18,8 @@ func newHypervisor(s config.Site, self config.Host) *hypervisor {
 	r := &guest.Runner{RunDir: s.RunDir, Binary: s.QEMU.Binary, Specs: map[string]guest.Spec{}}
 	for _, g := range s.Guests {
 		r.Specs[g.Name] = guest.Spec{Name: g.Name, MemoryMiB: g.MemoryMiB, VCPUs: g.VCPUs, Machine: g.Machine, CPU: g.CPU,
-			Accel: s.QEMU.Accel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: g.Cmdline, MAC: g.MAC, Bridge: self.BusBridge, CPUs: self.GuestCPUs}
+			Accel: s.QEMU.Accel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: g.Cmdline, MAC: g.MAC, Bridge: self.BusBridge, CPUs: self.GuestCPUs,
+			Disks: disksOf(g)}
 	}
 	return &hypervisor{r}
 }

@@ -86,7 +86,8 @@ func (n *Node) prepareIncoming(a core.PrepareIncoming) {
 
 func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
 	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
-		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: n.ramBytes(m.Guest), TimeoutS: n.site.Move.TimeoutS + 60}
+		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: n.ramBytes(m.Guest), TimeoutS: n.site.Move.TimeoutS + 60,
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()}
 }
 
 // ramBytes bounds what a guest's stream may announce, at both ends.
@@ -116,7 +117,8 @@ func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
 	m, move := a.Move, n.site.Move
 	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
 		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, RAMBytes: n.ramBytes(m.Guest),
-		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true}
+		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true,
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()}
 }
 
 // runGateway starts a gateway and follows it to its end.

@@ -267,7 +267,7 @@ func (n *Node) register(ctx context.Context) {
 	}
 	for _, g := range n.site.Guests {
 		c := core.RegisterGuest{Wanted: g.Starts(), GuestSpec: core.GuestSpec{Name: g.Name, Spec: g.Name, MemoryMiB: g.MemoryMiB,
-			Group: g.RedundancyGroup, BudgetMs: g.BudgetMs, Preferred: g.PreferredHost}}
+			Group: g.RedundancyGroup, BudgetMs: g.BudgetMs, Preferred: g.PreferredHost, LocalDisk: hasLocalDisk(g)}}
 		if was, known := n.raft.State().Guests[g.Name]; known && was.GuestSpec == c.GuestSpec {
 			continue
 		}

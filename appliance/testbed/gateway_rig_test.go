@@ -241,9 +241,11 @@ func (r *rig) prepare(change func(*gateway.SourceConfig, *gateway.DestinationCon
 	must(r.t, r.runners[m.to].Start(r.within(60*time.Second), rigGuest, m.incoming, true))
 	id := fmt.Sprintf("%s-%d", rigGuest, m.incoming)
 	d := gateway.DestinationConfig{Move: id, Guest: rigGuest, QMP: r.runners[m.to].MoveSocket(rigGuest, m.incoming),
-		TLS: r.tls(m.to), Peer: m.from, Listen: []string{"127.0.0.1:0"}, RAMBytes: 1 << 30}
+		TLS: r.tls(m.to), Peer: m.from, Listen: []string{"127.0.0.1:0"}, RAMBytes: 1 << 30,
+		LocalDisks: r.runners[m.to].Specs[rigGuest].LocalNodes()}
 	s := gateway.SourceConfig{Move: id, Guest: rigGuest, QMP: r.runners[m.from].MoveSocket(rigGuest, r.epoch), RunDir: m.runDir,
-		Policy: "bumpless", TLS: r.tls(m.from), Peer: m.to, BudgetMs: budgetMs, MarginMs: 50, RAMBytes: 1 << 30}
+		Policy: "bumpless", TLS: r.tls(m.from), Peer: m.to, BudgetMs: budgetMs, MarginMs: 50, RAMBytes: 1 << 30,
+		LocalDisks: r.runners[m.from].Specs[rigGuest].LocalNodes()}
 	if change != nil {
 		change(&s, &d)
 	}

@@ -32,12 +32,14 @@ need xz xz-utils
 need gcc gcc
 old_qemu=no
 [ "$(qemu_major || true)" -ge "$QEMU_MAJOR" ] 2>/dev/null || old_qemu=yes
+# qemu-img makes and looks into disk images; it comes from where QEMU does.
+command -v qemu-img >/dev/null 2>&1 || old_qemu=yes
 
 if [ ${#missing[@]} -eq 0 ] && [ $old_qemu = no ] && kernel_known; then
   exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-  echo "install: missing: ${missing[*]:-} $([ $old_qemu = yes ] && echo "QEMU $QEMU_MAJOR")" >&2
+  echo "install: missing: ${missing[*]:-} $([ $old_qemu = yes ] && echo "QEMU $QEMU_MAJOR with qemu-img")" >&2
   echo "install: run \`make deps\` once as root; the rest needs no root where the kernel allows user namespaces" >&2
   exit 1
 fi
@@ -70,7 +72,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 if [ $old_qemu = yes ]; then
   echo "install: QEMU $QEMU_MAJOR"
-  apt-get install -y -qq --no-install-recommends "${qemu_from[@]}" qemu-system-x86 >/dev/null
+  apt-get install -y -qq --no-install-recommends "${qemu_from[@]}" qemu-system-x86 qemu-utils >/dev/null
 fi
 major=$(qemu_major || true)
 [ "${major:-0}" -ge "$QEMU_MAJOR" ] || { echo "install: QEMU ${major:-none} is here, $QEMU_MAJOR is needed and the mirror does not have it" >&2; exit 1; }

@@ -16,7 +16,11 @@ type GuestOptions struct {
 	Preferred string // host
 	Group     string // redundancy group
 	Settings  protection.Settings
+	DiskMiB   int // of a local disk, see LocalDisk; 0: none
 }
+
+// LocalDisk is where every host keeps its image of the guest's local disk.
+func LocalDisk(guest string) string { return DiskDir + "/" + guest + ".img" }
 
 // BootLine is the part of a test guest's kernel command line that makes it boot
 // quickly under emulation.
@@ -64,6 +68,9 @@ func (c *Cluster) siteFile() string {
 		line("    budget_ms: %d", g.BudgetMs)
 		if g.Preferred != "" {
 			line("    preferred_host: %s", g.Preferred)
+		}
+		if g.DiskMiB > 0 {
+			line("    disks: [{path: %s, kind: local, size_mib: %d}]", LocalDisk(g.Name), g.DiskMiB)
 		}
 		if g.Group != "" {
 			line("    redundancy_group: %s", g.Group)

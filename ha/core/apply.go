@@ -136,6 +136,9 @@ func (s *State) registerGuest(c RegisterGuest, by Order) *Refusal {
 		g = Guest{Wanted: c.Wanted, MayRun: map[string]uint64{}}
 	}
 	g.GuestSpec = c.GuestSpec
+	if g.DiskHost == "" || !g.LocalDisk {
+		g.diskIsOn(g.Owner)
+	}
 	s.Guests[c.Name] = g
 	s.Landscape++
 	s.note(by, Record{Guest: c.Name, What: fmt.Sprintf("guest %s registered, budget %d ms", c.Name, c.BudgetMs)})

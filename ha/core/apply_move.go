@@ -32,10 +32,14 @@ func (s *State) assign(c Assign, by Order) (uint64, *Refusal) {
 			return 0, refuse(MayStillRun, "guest %s may still run on host %s: only that host itself can start it anew there", c.Guest, host)
 		}
 	}
+	if refusal := g.diskAllows(c.To); refusal != nil {
+		return 0, refusal
+	}
 	if refusal := s.canTake(c.To, g, false); refusal != nil {
 		return 0, refusal
 	}
 	g.Epoch++
+	g.diskIsOn(c.To)
 	g.Owner, g.Copy, g.CopyIndex = c.To, g.Epoch, s.Index
 	g.MayRun = map[string]uint64{c.To: g.Copy}
 	g.LastMove, g.Tries = "", 0
@@ -243,6 +247,7 @@ func (s *State) endMove(m Move, outcome Outcome, why string, late bool, by Order
 	if outcome == Moved {
 		// The source sent COMMIT, so its copy never resumes by itself.
 		g.Owner, g.Copy, g.CopyIndex = m.To, m.Epoch, s.Index
+		g.diskIsOn(m.To)
 		delete(g.MayRun, m.From)
 		g.Tries = 0
 	} else {

@@ -144,20 +144,21 @@ type HostGone struct {
 type Code string
 
 const (
-	Stale        Code = "stale"          // the epoch or move is no longer the present one
-	Unknown      Code = "unknown"        // no such host, guest or move
-	Malformed    Code = "malformed"      // the command itself is wrong
-	AlreadyThere Code = "already-there"  // the guest runs on that host
-	Moving       Code = "moving"         // the guest is being moved
-	NotInService Code = "not-in-service" // the host takes no guests
-	GroupShared  Code = "group-shared"   // a partner of the redundancy group is on that host
-	GroupMoving  Code = "group-moving"   // a partner is being moved
-	PartnerDown  Code = "partner-down"   // a partner is not proved to be running
-	MayStillRun  Code = "may-still-run"  // another host has not been proved stopped
-	NotRunning   Code = "not-running"    // the guest does not run, so it cannot be moved
-	NoRoom       Code = "no-room"        // not enough memory for guests
-	NotAllowed   Code = "not-allowed"    // the role or host may not give this command
-	Full         Code = "full"           // a bound of State is reached
+	Stale         Code = "stale"          // the epoch or move is no longer the present one
+	Unknown       Code = "unknown"        // no such host, guest or move
+	Malformed     Code = "malformed"      // the command itself is wrong
+	AlreadyThere  Code = "already-there"  // the guest runs on that host
+	Moving        Code = "moving"         // the guest is being moved
+	NotInService  Code = "not-in-service" // the host takes no guests
+	GroupShared   Code = "group-shared"   // a partner of the redundancy group is on that host
+	GroupMoving   Code = "group-moving"   // a partner is being moved
+	PartnerDown   Code = "partner-down"   // a partner is not proved to be running
+	MayStillRun   Code = "may-still-run"  // another host has not been proved stopped
+	NotRunning    Code = "not-running"    // the guest does not run, so it cannot be moved
+	NoRoom        Code = "no-room"        // not enough memory for guests
+	NotAllowed    Code = "not-allowed"    // the role or host may not give this command
+	DiskElsewhere Code = "disk-elsewhere" // what the guest wrote is on another host
+	Full          Code = "full"           // a bound of State is reached
 )
 
 // Result is the answer to a Command. When Code is not "", nothing but Index

@@ -11,7 +11,7 @@ import (
 // choose asks plan for a destination of g, with what this leader knows.
 func (a Agent) choose(now time.Duration, g Guest) plan.Explanation {
 	return plan.Choose(
-		plan.Guest{Name: g.Name, MemoryMiB: g.MemoryMiB, Group: g.Group, Preferred: g.Preferred, From: g.Owner},
+		plan.Guest{Name: g.Name, MemoryMiB: g.MemoryMiB, Group: g.Group, Preferred: g.Preferred, From: g.Owner, DiskHost: g.DiskHost},
 		a.planHosts(now, g))
 }
 

@@ -85,6 +85,9 @@ type Guest struct {
 	LastMove string `json:"last_move"`
 	// Tries counts moves in a row that did not end in moved.
 	Tries int `json:"tries"`
+	// DiskHost is the only host that has what a guest with a local disk wrote
+	// last; "" when it has no local disk or has never run.
+	DiskHost string `json:"disk_host,omitempty"`
 }
 
 // GuestSpec is what the site file says of a guest.
@@ -100,6 +103,8 @@ type GuestSpec struct {
 	BudgetMs int `json:"budget_ms"`
 	// Preferred host for a first start; "" when none.
 	Preferred string `json:"preferred"`
+	// LocalDisk: it writes to a disk that only its own host reaches.
+	LocalDisk bool `json:"local_disk,omitempty"`
 }
 
 // Phase of a move in progress.

@@ -44,6 +44,9 @@ type Guest struct {
 	Group     string // "" for none
 	Preferred string // "" for none
 	From      string // where it runs, "" when nowhere
+	// DiskHost alone has what the guest wrote to its local disk; "" for none. A
+	// guest that runs takes its disk along.
+	DiskHost string
 }
 
 // Term is one named number of a cost or a limit.
@@ -105,6 +108,8 @@ func ruledOut(g Guest, h Host) string {
 		return "the guest is there"
 	case !h.Server:
 		return "runs no guests"
+	case g.From == "" && g.DiskHost != "" && g.DiskHost != h.Name:
+		return "what the guest wrote to its local disk is on host " + g.DiskHost + " only"
 	case !h.InService:
 		return "out of service"
 	case !h.Contact:

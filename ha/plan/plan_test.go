@@ -50,6 +50,11 @@ func TestChoose(t *testing.T) {
 		{"not the host that it has just left", g, []Host{ok("a", left(1)), ok("b", guests(5))}, "b", "25.0"},
 		{"the host that it has just left, when the other is crowded", g, []Host{ok("a", left(1)), ok("b", guests(7))}, "a", "30.0"},
 
+		{"only where its local disk is", Guest{Name: "g", DiskHost: "b"}, []Host{ok("a"), ok("b", guests(30))}, "b", "host b"},
+		{"nowhere, without the host of its local disk", Guest{Name: "g", DiskHost: "b"}, []Host{ok("a"), ok("b", away)}, "",
+			"a: what the guest wrote to its local disk is on host b only; b: no fresh contact"},
+		{"anywhere while it runs, with its local disk", Guest{Name: "g", DiskHost: "b", From: "b"}, []Host{ok("a"), ok("b")}, "a", "host a"},
+
 		{"not where it is", from("a"), []Host{ok("a"), ok("b", guests(30))}, "b", "host b"},
 		{"not a witness", g, []Host{ok("w", noServer), ok("x", guests(9))}, "x", "host x"},
 		{"not a host in maintenance", g, []Host{ok("a", resting), ok("b", guests(9))}, "b", "host b"},

@@ -66,12 +66,7 @@ func (d *destination) accept(ctx context.Context) error {
 				c.raw.Close()
 				continue
 			}
-			left = 0
-			for _, s := range d.seats {
-				if !s.taken() {
-					left++
-				}
-			}
+			left = d.missing()
 		case <-ctx.Done():
 			return late("waiting for the source's gateway", ctx)
 		}
@@ -126,6 +121,12 @@ func (d *destination) greet(ctx context.Context, raw *net.TCPConn, config *tls.C
 
 // seat gives a connection its place; the first one says how many there are.
 func (d *destination) seat(c caller) error {
+	if err := d.sameDisks(c.hello); err != nil {
+		return err
+	}
+	if c.hello.Disk > 0 {
+		return d.seatDisk(c)
+	}
 	switch {
 	case d.seats == nil:
 		d.seats = make([]seat, c.hello.Total)

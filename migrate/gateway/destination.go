@@ -21,11 +21,12 @@ type destination struct {
 	report func(Event)
 	began  time.Time
 
-	qemu  *qmp.Client
-	pipe  *net.UnixConn
-	meter link.Meter
-	seats []seat        // of the source's connections, by number
-	gone  chan struct{} // closed when the move is over
+	qemu    *qmp.Client
+	pipe    *net.UnixConn
+	meter   link.Meter
+	seats   []seat // of the source's connections, by number
+	exports exports
+	gone    chan struct{} // closed when the move is over
 
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
@@ -87,6 +88,7 @@ func (d *destination) close() {
 			s.conn.Cut()
 		}
 	}
+	d.exports.cut()
 	if d.pipe != nil {
 		d.pipe.Close()
 	}
@@ -125,6 +127,9 @@ func (d *destination) run(ctx context.Context) error {
 		return err
 	}
 	if err := d.startIncoming(ctx); err != nil {
+		return err
+	}
+	if err := d.startExports(ctx); err != nil {
 		return err
 	}
 	if err := d.accept(ctx); err != nil {
@@ -330,6 +335,9 @@ func (d *destination) load(ctx context.Context) error {
 	}
 	d.phase(Loading)
 	d.pause(ctx, Loading)
+	if err := d.endExports(ctx); err != nil {
+		return err
+	}
 	if err := d.writeEnd(tail.Body); err != nil {
 		return fmt.Errorf("hand the device state to QEMU: %w", err)
 	}

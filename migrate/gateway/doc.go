@@ -33,6 +33,7 @@
 //	60 s  everything before the first page     20 s  the writing of one frame
 //	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
 //	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
+//	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
 //
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
@@ -82,6 +83,9 @@ type SourceConfig struct {
 	// RAMBytes bounds the guest's RAM, and so this process's memory: about 2 %
 	// of it, beside HeldMiB. 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
+	// LocalDisks are QEMU's block nodes whose content goes along, at most 8; the
+	// destination has the same. Disks that both hosts reach are not among them.
+	LocalDisks []string `json:"local_disks,omitempty"`
 
 	// PauseAt is for tests: having reported that phase, the gateway waits in it
 	// until the deadline passes, the move is aborted or it is killed.
@@ -106,7 +110,9 @@ type DestinationConfig struct {
 	// RAMBytes bounds what the source may announce; 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
 	TimeoutS int    `json:"timeout_s"`
-	PauseAt  Phase  `json:"pause_at,omitempty"`
+	// LocalDisks as the source's; their images are empty, and of the same size.
+	LocalDisks []string `json:"local_disks,omitempty"`
+	PauseAt    Phase    `json:"pause_at,omitempty"`
 }
 
 // Phase of a move, in order.
@@ -115,6 +121,7 @@ type Phase string
 // Phases.
 const (
 	Connecting Phase = "connect"
+	Mirroring  Phase = "mirror" // of local disks, if there are any
 	Streaming  Phase = "stream"
 	AskingStop Phase = "about-to-stop"
 	Stopped    Phase = "stop"
@@ -156,7 +163,8 @@ type Result struct {
 	EstimateMs  float64 `json:"estimate_ms"`
 	StopMs      float64 `json:"stop_ms"` // T0 to RUNNING, or to the source's own resume
 	TotalS      float64 `json:"total_s"`
-	LinkBytes   int64   `json:"link_bytes"` // both ways, TLS included
+	LinkBytes   int64   `json:"link_bytes"`           // both ways, TLS included
+	DiskBytes   int64   `json:"disk_bytes,omitempty"` // both ways, beside LinkBytes
 	RAMBytes    uint64  `json:"ram_bytes"`
 	DigestEqual bool    `json:"digest_equal"`
 	Passes      uint32  `json:"passes"`
@@ -167,6 +175,8 @@ type Result struct {
 // StopParts says where the pause went, in milliseconds since T0.
 type StopParts struct {
 	StoppedMs float64 `json:"stopped_ms"` // QEMU confirmed the stop
+	// MirrorMs: the local disks were handed over; 0 without any.
+	MirrorMs  float64 `json:"mirror_ms,omitempty"`
 	RAMEndMs  float64 `json:"ram_end_ms"` // the last page was read
 	TailMs    float64 `json:"tail_ms"`    // the device state was read
 	DrainedMs float64 `json:"drained_ms"` // everything was written to the link

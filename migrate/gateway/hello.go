@@ -16,6 +16,10 @@ type hello struct {
 	Connection int    `json:"connection"`  // 0 to Connections-1
 	Total      int    `json:"connections"` // 1 to maxConnections
 	Key        []byte `json:"key,omitempty"`
+	// Disks is the number of local disks. Disk, from 1, makes this the connection
+	// for one of them, beside those that are counted: NBD follows the answer.
+	Disks int `json:"disks,omitempty"`
+	Disk  int `json:"disk,omitempty"`
 }
 
 const maxConnections = 16
@@ -53,6 +57,9 @@ func readHello(r *link.Reader, move, guest string) (hello, error) {
 	}
 	if h.Total < 1 || h.Total > maxConnections || h.Connection < 0 || h.Connection >= h.Total {
 		return h, fmt.Errorf("read HELLO: connection %d of %d, want at most %d", h.Connection, h.Total, maxConnections)
+	}
+	if h.Disks < 0 || h.Disks > maxLocalDisks || h.Disk < 0 || h.Disk > h.Disks {
+		return h, fmt.Errorf("read HELLO: disk %d of %d, want at most %d", h.Disk, h.Disks, maxLocalDisks)
 	}
 	return h, nil
 }

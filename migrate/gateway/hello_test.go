@@ -25,6 +25,10 @@ func TestHelloIsChecked(t *testing.T) {
 		{"no connections", link.Hello, `{"version":1,"move":"m","guest":"g"}`, "connection 0 of 0"},
 		{"too many connections", link.Hello, `{"version":1,"move":"m","guest":"g","connections":17}`, "of 17"},
 		{"beyond the last", link.Hello, `{"version":1,"move":"m","guest":"g","connection":2,"connections":2}`, "connection 2 of 2"},
+		{"a disk", link.Hello, `{"version":1,"move":"m","guest":"g","connection":1,"connections":2,"disks":8,"disk":8}`, ""},
+		{"beyond the last disk", link.Hello, `{"version":1,"move":"m","guest":"g","connections":2,"disks":2,"disk":3}`, "disk 3 of 2"},
+		{"too many disks", link.Hello, `{"version":1,"move":"m","guest":"g","connections":2,"disks":9}`, "disk 0 of 9"},
+		{"before the first disk", link.Hello, `{"version":1,"move":"m","guest":"g","connections":2,"disks":2,"disk":-1}`, "disk -1"},
 		{"before the first", link.Hello, `{"version":1,"move":"m","guest":"g","connection":-1,"connections":2}`, "connection -1"},
 	} {
 		var b bytes.Buffer

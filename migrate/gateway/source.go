@@ -37,6 +37,8 @@ type source struct {
 	hasher *hasher
 	key    []byte
 
+	mirrors mirrors
+
 	table    *table    // from RAM START on
 	recorder *recorder // while a trace is recorded; the reader's alone
 	ram      uint64
@@ -114,6 +116,7 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	s := &source{cfg: cfg, report: report, ask: ask, began: time.Now(), policy: p,
 		hurry: make(chan struct{}), decided: make(chan policy.Decision), resume: make(chan struct{}),
 		ended: make(chan ending, 1), frames: make(chan link.Frame, 16), broken: make(chan error, 1)}
+	s.mirrors.enough, s.mirrors.unwatched = make(chan struct{}), make(chan struct{})
 	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
 	defer s.close()
 	if err := s.prepare(ctx); err != nil {
@@ -131,6 +134,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func (s *source) finish(o Outcome, reason string) {
 	s.result.Outcome, s.result.Reason = o, reason
 	s.result.TotalS = time.Since(s.began).Seconds()
+	s.result.DiskBytes = s.mirrors.meter.Sent.Load() + s.mirrors.meter.Received.Load()
 	s.result.LinkBytes = s.meter.Sent.Load() + s.meter.Received.Load()
 	if s.result.Passes = s.passes.Load(); s.result.Passes > 0 {
 		s.result.RAMBytes = s.ram
@@ -156,6 +160,7 @@ func (s *source) close() {
 	if s.pipe != nil {
 		s.pipe.Close()
 	}
+	s.removeMirrors()
 	if s.qemu != nil {
 		s.qemu.Close()
 	}
@@ -165,19 +170,24 @@ func (s *source) close() {
 // has accepted.
 func (s *source) prepare(ctx context.Context) error {
 	s.phase(Connecting)
-	ctx, cancel := context.WithTimeout(ctx, prepareWait)
+	within, cancel := context.WithTimeout(ctx, prepareWait)
 	defer cancel()
 	var err error
-	if s.qemu, err = qmp.Dial(ctx, s.cfg.QMP); err != nil {
+	if s.qemu, err = qmp.Dial(within, s.cfg.QMP); err != nil {
 		return err
 	}
-	if err := s.checkGuest(ctx); err != nil {
+	if err := s.checkGuest(within); err != nil {
 		return err
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(within); err != nil {
 		return err
 	}
-	return s.startMigration(ctx)
+	if err := s.mirrorDisks(ctx); err != nil { // it may take long
+		return err
+	}
+	within, cancel = context.WithTimeout(ctx, prepareWait)
+	defer cancel()
+	return s.startMigration(within)
 }
 
 func (s *source) checkGuest(ctx context.Context) error {
@@ -225,7 +235,7 @@ func (s *source) connect(ctx context.Context) error {
 			err = c.HandshakeContext(ctx)
 		}
 		if err == nil {
-			h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: i, Total: len(raws)}
+			h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: i, Total: len(raws), Disks: len(s.cfg.LocalDisks)}
 			if i == 0 {
 				h.Key = s.key
 			}
@@ -240,6 +250,9 @@ func (s *source) connect(ctx context.Context) error {
 		conns = append(conns, c)
 	}
 	s.send = newSender(conns, &s.meter, s.policy.Traits().Compress)
+	if err := s.connectDisks(ctx, config); err != nil {
+		return err
+	}
 	reader := link.NewReader(bufio.NewReader(conns[0]))
 	if err := conns[0].SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err
@@ -279,6 +292,8 @@ func (s *source) startMigration(ctx context.Context) error {
 	if err := configureMigration(ctx, s.qemu, map[string]bool{
 		"return-path": true, "events": true, "switchover-ack": true,
 		"xbzrle": false, "multifd": false, "auto-converge": false, "postcopy-ram": false,
+		// A mirror must be ended between the guest's stop and QEMU's switchover.
+		"pause-before-switchover": len(s.cfg.LocalDisks) > 0,
 	}); err != nil {
 		return err
 	}
@@ -317,6 +332,8 @@ func (s *source) stream(ctx context.Context) {
 	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
 	go s.read()
 	go s.sampleRate(ctx)
+	go s.watchMirrors(s.qemu)
+	defer s.stopWatching()
 	for {
 		select {
 		case d := <-s.decided:
@@ -325,7 +342,7 @@ func (s *source) stream(ctx context.Context) {
 				s.result.EstimateMs = ms(d.Estimate)
 				s.giveUp(Refused, d.Reason)
 				return
-			case !s.allowed(ctx, d):
+			case !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) || !s.caughtUp(ctx, lastLookWait):
 				return
 			}
 			s.switchover(ctx, d.Estimate)
@@ -406,6 +423,7 @@ func unexpected(f link.Frame) error {
 // giveUp ends a move whose guest was never stopped by us.
 func (s *source) giveUp(o Outcome, reason string) {
 	s.send.abort()
+	s.cutMirrors()
 	s.pipe.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
 	defer cancel()

@@ -50,6 +50,12 @@ func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 	s.pause(ctx, Stopped)
 	s.readOn()
 	s.table.letGo()
+	if err := s.handOver(ctx); err != nil {
+		return err
+	}
+	if len(s.cfg.LocalDisks) > 0 {
+		s.result.Parts.MirrorMs = ms(time.Since(t0))
+	}
 	end, err := s.streamEnd(ctx)
 	if err != nil {
 		return err
@@ -236,6 +242,7 @@ func (s *source) release() {
 // may sit in a write under its big lock, and would not hear a command.
 func (s *source) rollback(t0 time.Time, cause error) {
 	s.phase(Rollback)
+	s.cutMirrors()
 	s.pipe.Close()
 	go s.send.abort()
 	reason := cause.Error()

@@ -5,11 +5,13 @@ package qmp
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,13 +49,17 @@ type Client struct {
 	// Events carries QEMU's events in order. It is closed with the connection.
 	Events chan Event
 
-	command sync.Mutex // one command at a time
+	command sync.Mutex             // one command at a time
+	name    string                 // of this connection, in the ids of its commands
+	count   uint64                 // of commands; command is held
+	awaited atomic.Pointer[string] // id of the command whose answer is due
 	replies chan reply
 	done    chan struct{}
 	err     error // why the connection ended, once done is closed
 }
 
 type reply struct {
+	ID     string          `json:"id"`
 	Return json.RawMessage `json:"return"`
 	Error  *Error          `json:"error"`
 	Event
@@ -67,7 +73,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to QEMU's monitor: %w", err)
 	}
-	c := &Client{conn: raw.(*net.UnixConn), Events: make(chan Event, eventBacklog), replies: make(chan reply, 1), done: make(chan struct{})}
+	c := &Client{name: rand.Text(), conn: raw.(*net.UnixConn), Events: make(chan Event, eventBacklog), replies: make(chan reply, 1), done: make(chan struct{})}
 	go c.read()
 	select {
 	case r := <-c.replies:
@@ -101,9 +107,12 @@ func (c *Client) read() {
 			return
 		}
 		if r.Name == "" {
+			if !c.isDue(r) {
+				continue
+			}
 			select {
 			case c.replies <- r:
-			default: // nobody asked: a late answer to an abandoned command
+			default: // a second one
 			}
 			continue
 		}
@@ -114,6 +123,15 @@ func (c *Client) read() {
 	if err := lines.Err(); err != nil {
 		c.err = fmt.Errorf("QMP: read a message: %w", c.gone(err))
 	}
+}
+
+// isDue tells whether the reply is to the command that was sent last. A monitor
+// may still answer what was asked over an earlier connection: QEMU does after a
+// command that kept it from noticing that the client had gone. A reply without
+// an id is to something that QEMU could not read.
+func (c *Client) isDue(r reply) bool {
+	due := c.awaited.Load()
+	return r.Greeting != nil || due != nil && (r.ID == "" || r.ID == *due)
 }
 
 func (c *Client) keep(e Event) {
@@ -147,12 +165,17 @@ func (c *Client) execute(ctx context.Context, command string, arguments, result 
 	if arguments != nil {
 		request["arguments"] = arguments
 	}
+	c.command.Lock()
+	defer c.command.Unlock()
+	c.count++
+	id := fmt.Sprintf("%s-%d", c.name, c.count)
+	request["id"] = id
 	b, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("QMP %s: %w", command, err)
 	}
-	c.command.Lock()
-	defer c.command.Unlock()
+	c.awaited.Store(&id)
+	defer c.awaited.Store(nil)
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)

@@ -26,7 +26,7 @@ const hello = `
 
 // monitor plays one session of QEMU's monitor from a transcript:
 //
-//	-> what the client must send       <- what QEMU sends
+//	-> what the client must send       <- what QEMU sends (a reply gets the id of what was sent last)
 //	.. nothing: wait for the end of the test      x close the connection
 func monitor(t *testing.T, transcript string) (path string) {
 	t.Helper()
@@ -53,16 +53,20 @@ func play(l net.Listener, transcript string, over chan struct{}) error {
 		return nil // the client never came: its test says so
 	}
 	defer c.Close()
-	in := bufio.NewReader(c)
+	in, id := bufio.NewReader(c), ""
 	for _, line := range strings.Split(strings.TrimSpace(transcript), "\n") {
 		verb, rest, _ := strings.Cut(line, " ")
 		switch verb {
 		case "<-":
+			if body, reply := strings.CutPrefix(rest, "{"); reply && id != "" && !strings.Contains(rest, `"id"`) && !strings.Contains(rest, `"event"`) {
+				rest = fmt.Sprintf(`{"id": %q, %s`, id, body)
+			}
 			if _, err := fmt.Fprintln(c, rest); err != nil {
 				return nil // the client had enough
 			}
 		case "->":
 			got, err := in.ReadString('\n')
+			got, id = withoutID(got, id)
 			if err != nil || strings.TrimSpace(got) != rest {
 				return fmt.Errorf("the client sent %q, %v; want %q", got, err, rest)
 			}
@@ -74,6 +78,21 @@ func play(l net.Listener, transcript string, over chan struct{}) error {
 	}
 	<-over
 	return nil
+}
+
+// withoutID takes the id out of a command; one that is not whole has none.
+func withoutID(line, before string) (rest, id string) {
+	var c map[string]any
+	if json.Unmarshal([]byte(line), &c) != nil || c["id"] == nil {
+		return line, before
+	}
+	id = c["id"].(string)
+	delete(c, "id")
+	b, err := json.Marshal(c)
+	if err != nil {
+		return line, before
+	}
+	return string(b), id
 }
 
 func must(t *testing.T, err error) {
@@ -95,6 +114,30 @@ func dial(t *testing.T, transcript string) *Client {
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// Seen on QEMU 10.0.2: a `stop` that ran into its deadline while the disk was
+// drained was answered over the next connection, and every answer there was
+// then taken for that of the command before: a guest that had long gone on was
+// thought to be paused, for seconds.
+func TestAnAnswerToAnEarlierConnectionsCommandIsNoAnswer(t *testing.T) {
+	c := dial(t, `
+<- `+greeting+`
+<- {"return": {}, "id": "EARLIER-7"}
+-> {"execute":"qmp_capabilities"}
+<- {"return": {}}
+<- {"error": {"class": "GenericError", "desc": "late"}, "id": "EARLIER-8"}
+-> {"execute":"query-status"}
+<- {"return": {}, "id": "EARLIER-9"}
+<- {"return": {"status": "running"}}
+-> {"execute":"stop"}
+<- {"return": {}}
+`)
+	var answer struct{ Status string }
+	if err := c.Execute(within(t, 10*time.Second), "query-status", nil, &answer); err != nil || answer.Status != "running" {
+		t.Errorf("query-status = %+v, %v; want running", answer, err)
+	}
+	must(t, c.Execute(within(t, 10*time.Second), "stop", nil, nil))
 }
 
 func TestCommandsEventsAndRefusals(t *testing.T) {

@@ -18,9 +18,19 @@ type Report struct {
 	SVReceived   uint64 // samples
 	SVLost       uint64 // samples
 	Trip         bool   // the last sample was above the pick-up value
+	DiskWritten  uint64 // blocks written and flushed; 0 without a disk
+	DiskPasses   uint64 // passes over all of the disk's blocks
+	DiskCorrupt  uint64 // blocks found lost, stale or damaged, and I/O errors
 }
 
-const members = 7
+// The number of members tells the versions of the data set apart: the second
+// one has the disk's. ConfRev goes along with it.
+const (
+	membersV1 = 7
+	members   = 10
+
+	ConfRev = 2
+)
 
 // DataSet encodes the report.
 func (r Report) DataSet() []goose.Data {
@@ -28,25 +38,34 @@ func (r Report) DataSet() []goose.Data {
 	return []goose.Data{
 		number(uint64(r.BootID)), number(r.PagesWritten), number(r.VerifyPasses), number(r.CorruptPages),
 		number(r.SVReceived), number(r.SVLost), {Kind: goose.Boolean, Bool: r.Trip},
+		number(r.DiskWritten), number(r.DiskPasses), number(r.DiskCorrupt),
 	}
 }
 
-// ParseReport decodes a data set.
+// ParseReport decodes a data set, of this version or of the one before.
 func ParseReport(data []goose.Data) (Report, error) {
-	if len(data) != members {
-		return Report{}, fmt.Errorf("parse the guest's report: %d members, want %d", len(data), members)
+	if len(data) != members && len(data) != membersV1 {
+		return Report{}, fmt.Errorf("parse the guest's report: %d members, want %d or %d", len(data), membersV1, members)
 	}
-	var n [members - 1]uint64
-	for i := range n {
-		if data[i].Kind != goose.Unsigned {
+	var n [members]uint64
+	for i, d := range data {
+		if i == trip {
+			if d.Kind != goose.Boolean {
+				return Report{}, fmt.Errorf("parse the guest's report: member %d is not a boolean", i)
+			}
+			continue
+		}
+		if d.Kind != goose.Unsigned {
 			return Report{}, fmt.Errorf("parse the guest's report: member %d is not an unsigned integer", i)
 		}
-		n[i] = data[i].Uint
+		n[i] = d.Uint
 	}
-	last := data[members-1]
-	if last.Kind != goose.Boolean || n[0]>>32 != 0 {
-		return Report{}, fmt.Errorf("parse the guest's report: the boot id or the trip member has a wrong type")
+	if n[0]>>32 != 0 {
+		return Report{}, fmt.Errorf("parse the guest's report: the boot id %d has more than 32 bits", n[0])
 	}
 	return Report{BootID: uint32(n[0]), PagesWritten: n[1], VerifyPasses: n[2], CorruptPages: n[3],
-		SVReceived: n[4], SVLost: n[5], Trip: last.Bool}, nil
+		SVReceived: n[4], SVLost: n[5], Trip: data[trip].Bool, DiskWritten: n[7], DiskPasses: n[8], DiskCorrupt: n[9]}, nil
 }
+
+// trip is the member that is a boolean.
+const trip = 6

@@ -41,17 +41,8 @@ func (p *Pages) place(i int) uint64 { return p.region<<32 | uint64(i) }
 func (p *Pages) Write(i, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	page, sequence := p.page(i), p.expected[i]+1
-	x := mix(p.place(i) ^ sequence<<20)
-	room := (PageSize - pageHeader) / 8
-	words := min(n/8, room)
-	for w, at := 0, int(x%uint64(room)); w < words; w, at = w+1, (at+1)%room {
-		x = next(x)
-		binary.LittleEndian.PutUint64(page[pageHeader+8*at:], x)
-	}
-	binary.LittleEndian.PutUint64(page, p.place(i))
-	binary.LittleEndian.PutUint64(page[8:], sequence)
-	binary.LittleEndian.PutUint64(page[16:], checksum(page))
+	sequence := p.expected[i] + 1
+	stamp(p.page(i), p.place(i), sequence, n)
 	p.expected[i] = sequence
 }
 
@@ -59,9 +50,27 @@ func (p *Pages) Write(i, n int) {
 func (p *Pages) Verify(i int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	page := p.page(i)
-	return binary.LittleEndian.Uint64(page) == p.place(i) &&
-		binary.LittleEndian.Uint64(page[8:]) == p.expected[i] &&
+	return proves(p.page(i), p.place(i), p.expected[i])
+}
+
+// stamp makes a page of the place and sequence number, rewriting n of its bytes.
+func stamp(page []byte, place, sequence uint64, n int) {
+	x := mix(place ^ sequence<<20)
+	room := (PageSize - pageHeader) / 8
+	words := min(n/8, room)
+	for w, at := 0, int(x%uint64(room)); w < words; w, at = w+1, (at+1)%room {
+		x = next(x)
+		binary.LittleEndian.PutUint64(page[pageHeader+8*at:], x)
+	}
+	binary.LittleEndian.PutUint64(page, place)
+	binary.LittleEndian.PutUint64(page[8:], sequence)
+	binary.LittleEndian.PutUint64(page[16:], checksum(page))
+}
+
+// proves tells whether the page is whole, and of that place and sequence number.
+func proves(page []byte, place, sequence uint64) bool {
+	return binary.LittleEndian.Uint64(page) == place &&
+		binary.LittleEndian.Uint64(page[8:]) == sequence &&
 		binary.LittleEndian.Uint64(page[16:]) == checksum(page)
 }
 

@@ -21,6 +21,9 @@ type Settings struct {
 	SvRatePerS   uint16
 	VerifyPassMs int // one pass over all memory takes at least this long
 	Dirty        []Region
+	// If the guest has a disk: how much of it is used, and how many blocks are
+	// written each second.
+	DiskMiB, DiskWritesPerS int
 }
 
 // Region of memory that the guest keeps dirtying.
@@ -47,7 +50,8 @@ func Defaults() Settings {
 		GoosePeriod: 10 * time.Millisecond, GooseAPPID: 0x1001,
 		GooseDst: ether.Addr{0x01, 0x0c, 0xcd, 0x01, 0x00, 0x01}, GooseVLAN: 0,
 		GocbRef: "PROT1LD0/LLN0$GO$gcbTrip", SvID: "MU01", SvRatePerS: 4000, VerifyPassMs: 2000,
-		Dirty: []Region{{"hot", 2, 500, PageSize}, {"warm", 16, 500, 64}},
+		Dirty:   []Region{{"hot", 2, 500, PageSize}, {"warm", 16, 500, 64}},
+		DiskMiB: 8, DiskWritesPerS: 50,
 	}
 }
 
@@ -67,6 +71,8 @@ func (s Settings) CommandLine() string {
 		fmt.Sprintf("sv_rate=%d", s.SvRatePerS),
 		fmt.Sprintf("verify_pass_ms=%d", s.VerifyPassMs),
 		"dirty=" + strings.Join(regions, ","),
+		fmt.Sprintf("disk_mib=%d", s.DiskMiB),
+		fmt.Sprintf("disk_writes_per_s=%d", s.DiskWritesPerS),
 	}
 	return "bumpless." + strings.Join(words, " bumpless.")
 }
@@ -114,6 +120,10 @@ func (s *Settings) set(name, value string) (err error) {
 		s.SvRatePerS = uint16(n)
 	case "verify_pass_ms":
 		s.VerifyPassMs, err = number(value, 10, 3_600_000)
+	case "disk_mib":
+		s.DiskMiB, err = number(value, 1, maxRegionMiB)
+	case "disk_writes_per_s":
+		s.DiskWritesPerS, err = number(value, 0, 100_000)
 	case "dirty":
 		s.Dirty, err = parseRegions(value)
 	default:

@@ -18,11 +18,14 @@ type counters struct {
 	trip                         atomic.Uint32 // 0 or 1
 	written, passes, corrupt     atomic.Uint64
 	samplesReceived, samplesLost atomic.Uint64
+
+	diskWritten, diskPasses, diskCorrupt atomic.Uint64
 }
 
 func (c *counters) report() protection.Report {
 	return protection.Report{BootID: c.bootID.Load(), PagesWritten: c.written.Load(), VerifyPasses: c.passes.Load(),
-		CorruptPages: c.corrupt.Load(), SVReceived: c.samplesReceived.Load(), SVLost: c.samplesLost.Load(), Trip: c.trip.Load() != 0}
+		CorruptPages: c.corrupt.Load(), SVReceived: c.samplesReceived.Load(), SVLost: c.samplesLost.Load(), Trip: c.trip.Load() != 0,
+		DiskWritten: c.diskWritten.Load(), DiskPasses: c.diskPasses.Load(), DiskCorrupt: c.diskCorrupt.Load()}
 }
 
 func (c *counters) setTrip(on bool) {

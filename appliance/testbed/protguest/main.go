@@ -6,6 +6,7 @@
 //   - It subscribes to a Sampled Values stream and counts the samples.
 //   - It dirties memory in a pattern in which every page proves itself, and
 //     keeps verifying it.
+//   - If it has a disk, it does the same there, with every write flushed.
 //
 // What it finds goes out in its GOOSE data set (package protection), so that
 // whoever listens on the station bus needs no other way in.
@@ -64,6 +65,9 @@ func run() error {
 	}
 	state.bootID.Store(bootID())
 	if err := startDirtying(settings, state); err != nil {
+		return err
+	}
+	if err := startDisk(settings, state); err != nil {
 		return err
 	}
 	if err := startSubscriber(settings, state); err != nil {

@@ -65,7 +65,7 @@ func runPublisher() error {
 // counters have changed.
 func publish(conn *ether.Conn, s protection.Settings, c *counters) {
 	publisher := goose.NewPublisher(goose.Frame{APPID: s.GooseAPPID, PDU: goose.PDU{
-		GocbRef: s.GocbRef, DatSet: s.GocbRef + "$ds", GoID: "protguest", ConfRev: 1,
+		GocbRef: s.GocbRef, DatSet: s.GocbRef + "$ds", GoID: "protguest", ConfRev: protection.ConfRev,
 	}}, goose.Timing{T1: s.GoosePeriod, T0: s.GoosePeriod, Lives: 3})
 	start := time.Now()
 	for next := time.Duration(0); ; next += s.GoosePeriod {

@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bumpless/migrate/qmp"
+)
+
+// script answers a monitor's commands and keeps them, each as "name" or
+// "name argument", of the arguments that name a job, node or id.
+type script struct {
+	mu   sync.Mutex
+	said []string
+	// answer to a command that was the nth of its name, from 1; "" for {}. One
+	// that begins with ! is an error.
+	answer func(command string, nth int) string
+	count  map[string]int
+}
+
+func (s *script) take(line []byte) string {
+	var c struct {
+		Execute   string
+		Arguments map[string]any
+	}
+	if err := json.Unmarshal(line, &c); err != nil {
+		return `{"error": {"desc": "not JSON"}}`
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count[c.Execute]++
+	text := c.Execute
+	for _, key := range []string{"device", "id", "node-name", "state", "force"} {
+		if v, there := c.Arguments[key]; there {
+			text += fmt.Sprint(" ", v)
+		}
+	}
+	answer := s.answer(c.Execute, s.count[c.Execute])
+	if !strings.HasPrefix(c.Execute, "query-") {
+		s.said = append(s.said, text)
+	}
+	switch {
+	case answer == "":
+		return `{"return": {}}`
+	case answer[0] == '!':
+		return fmt.Sprintf(`{"error": {"class": "GenericError", "desc": %q}}`, answer[1:])
+	}
+	return `{"return": ` + answer + `}`
+}
+
+// heard are the commands so far, but for queries.
+func (s *script) heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.said)
+}
+
+// scripted is a source whose QEMU answers by a script, with the disk d0.
+func scripted(t *testing.T, answer func(command string, nth int) string) (*source, *script) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "q")
+	l, err := net.Listen("unix", path)
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	s := &script{answer: answer, count: map[string]int{"qmp_capabilities": 0}}
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprintln(c, `{"QMP": {}}`)
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			fmt.Fprintln(c, s.take(lines.Bytes()))
+		}
+	}()
+	q, err := qmp.Dial(context.Background(), path)
+	must(t, err)
+	t.Cleanup(func() { q.Close() })
+	s.mu.Lock()
+	s.said = nil
+	s.mu.Unlock()
+	return &source{qemu: q, mirrors: mirrors{nodes: []string{"d0"}}}, s
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+const inStepJob = `[{"id": "mirror-d0", "status": "ready", "current-progress": 90, "total-progress": 100}]`
+
+func TestAMirrorThatHasEndedIsNotInStep(t *testing.T) {
+	for _, c := range []struct {
+		jobs string
+		all  bool
+		left int64
+		want string // in the error
+	}{
+		{inStepJob, true, 10, ""},
+		{`[{"id": "mirror-d0", "status": "running", "current-progress": 1, "total-progress": 100}]`, false, 99, ""},
+		{`[{"id": "mirror-d0", "status": "concluded", "error": "no space"}]`, false, 0, "disk d0 has ended (concluded): no space"},
+		{`[{"id": "mirror-d0", "status": "aborting"}]`, false, 0, "has ended (aborting)"},
+		{`[{"id": "mirror-d1", "status": "ready"}]`, false, 0, "has ended"},
+		{`[]`, false, 0, "has ended"},
+	} {
+		s, _ := scripted(t, func(string, int) string { return c.jobs })
+		all, left, err := s.mirrors.inStep(within(t, time.Second), s.qemu)
+		if (c.want == "" && (all != c.all || left != c.left || err != nil)) || (c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want))) {
+			t.Errorf("%s: inStep() = %v, %d, %v; want %v, %d, %q", c.jobs, all, left, err, c.all, c.left, c.want)
+		}
+	}
+}
+
+func TestADiskIsHandedOverOnlyWhenItsMirrorEndedWell(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		concluded string // the jobs, once the mirror was cancelled
+		migration string
+		want      string // in the error
+	}{
+		{"well", `[{"id": "mirror-d0", "status": "concluded"}]`, "pre-switchover", ""},
+		{"with an error", `[{"id": "mirror-d0", "status": "concluded", "error": "Input/output error"}]`, "pre-switchover", "did not end well: Input/output error"},
+		{"without a trace", `[]`, "pre-switchover", "did not end well"},
+		{"late", `[{"id": "mirror-d0", "status": "ready"}]`, "pre-switchover", "the deadline passed"},
+		{"QEMU's migration failed", `[{"id": "mirror-d0", "status": "concluded"}]`, "failed", "QEMU's migration has failed"},
+		{"QEMU does not get there", `[{"id": "mirror-d0", "status": "concluded"}]`, "active", "the deadline passed"},
+	} {
+		s, script := scripted(t, func(command string, nth int) string {
+			switch {
+			case command == "query-jobs" && nth == 1:
+				return inStepJob
+			case command == "query-jobs":
+				return c.concluded
+			case command == "query-migrate":
+				return fmt.Sprintf(`{"status": %q}`, c.migration)
+			}
+			return ""
+		})
+		err := s.handOver(within(t, 200*time.Millisecond))
+		goesOn := slices.Contains(script.heard(), "migrate-continue pre-switchover")
+		if (c.want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), c.want)) || goesOn != (c.want == "") {
+			t.Errorf("%s: handOver() = %v, QEMU goes on: %v; want %q", c.name, err, goesOn, c.want)
+		}
+		if want := []string{"block-job-cancel mirror-d0", "job-dismiss mirror-d0", "blockdev-del target-d0", "migrate-continue pre-switchover"}; c.want == "" && !slices.Equal(script.heard(), want) {
+			t.Errorf("%s: handOver() says %q; want %q", c.name, script.heard(), want)
+		}
+	}
+}
+
+func TestAMirrorThatIsNotInStepAtTheStopIsNotEnded(t *testing.T) {
+	s, script := scripted(t, func(string, int) string { return `[{"id": "mirror-d0", "status": "running"}]` })
+	if err := s.handOver(within(t, time.Second)); err == nil || len(script.heard()) != 0 {
+		t.Errorf("handOver() = %v, and says %q; want a refusal and nothing said", err, script.heard())
+	}
+}
+
+func TestWhatAnEarlierMoveLeftIsRemoved(t *testing.T) {
+	s, script := scripted(t, func(command string, nth int) string {
+		switch {
+		case command == "query-jobs" && nth == 1:
+			return `[{"id": "mirror-d0", "status": "running"}, {"id": "backup", "status": "running"}]`
+		case command == "query-jobs" && nth == 2:
+			return `[{"id": "mirror-d0", "status": "concluded", "error": "Operation canceled"}, {"id": "backup", "status": "running"}]`
+		case command == "query-jobs":
+			return `[{"id": "backup", "status": "running"}]`
+		case command == "query-named-block-nodes":
+			return `[{"node-name": "d0"}, {"node-name": "target-d0"}]`
+		case command == "block-job-cancel":
+			return "!it has just ended"
+		}
+		return ""
+	})
+	must(t, s.sweep(within(t, 5*time.Second)))
+	if want := []string{"block-job-cancel mirror-d0 true", "job-dismiss mirror-d0", "blockdev-del target-d0"}; !slices.Equal(script.heard(), want) {
+		t.Errorf("sweep() says %q; want %q: what is somebody else's stays", script.heard(), want)
+	}
+}
+
+func TestATargetOfAnotherSizeIsRefused(t *testing.T) {
+	for size, ok := range map[int]bool{1024: true, 512: false, 2048: false} {
+		s, _ := scripted(t, func(string, int) string {
+			return fmt.Sprintf(`[{"node-name": "d0", "image": {"virtual-size": 1024}}, {"node-name": "target-d0", "image": {"virtual-size": %d}}]`, size)
+		})
+		if err := s.sameSize(within(t, time.Second), "d0"); (err == nil) != ok || (!ok && !strings.Contains(err.Error(), "size_mib")) {
+			t.Errorf("sameSize() of 1024 and %d bytes = %v; want good: %v", size, err, ok)
+		}
+	}
+}
+
+func TestAGuestThatSomebodyElsePausesIsNoticed(t *testing.T) {
+	for status, ok := range map[string]bool{"running": true, "paused": false, "io-error": false} {
+		s, _ := scripted(t, func(command string, _ int) string {
+			if command == "query-jobs" {
+				return inStepJob
+			}
+			return fmt.Sprintf(`{"status": %q}`, status)
+		})
+		if err := s.lookAtMirrors(s.qemu); (err == nil) != ok {
+			t.Errorf("a guest that is %s: lookAtMirrors() = %v", status, err)
+		}
+	}
+}

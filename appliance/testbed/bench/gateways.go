@@ -155,6 +155,10 @@ func (m *measurement) note(source, destination *end) {
 	m.row.Outcome, m.row.Reason = failed, "the source's gateway ended without a word"
 	if r := source.result; r != nil {
 		m.row.Outcome, m.row.Reason, m.row.StopMs, m.row.TotalS = string(r.Outcome), r.Reason, r.StopMs, r.TotalS
+		m.row.Passes = r.Passes
+		if r.StopMs > 0 {
+			m.row.Parts = &r.Parts
+		}
 		if r.Outcome == gateway.Moved && !r.DigestEqual {
 			m.row.Outcome, m.row.Reason = failed, "moved with unequal digests"
 		}

@@ -140,6 +140,9 @@ func (g *rig) prepare(ctx context.Context, t trial) error {
 func (r Row) line() string {
 	s := fmt.Sprintf("%s in %.2f s, blackout %.0f ms, stop %.0f ms, %.1f MB (limit %.1f), gateways %.1f s CPU", r.Outcome, r.TotalS, r.BlackoutMs, r.StopMs,
 		float64(r.LinkBytes)/1e6, float64(r.LimitBytes)/1e6, r.GatewayCPUS)
+	if r.Passes > 0 {
+		s += fmt.Sprintf(", first pass %.2f s of %d", r.FirstPassS, r.Passes)
+	}
 	if r.CorruptPages > 0 {
 		s += fmt.Sprintf(", %d CORRUPT PAGES", r.CorruptPages)
 	}

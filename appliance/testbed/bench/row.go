@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"bumpless/migrate/gateway"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -44,8 +46,11 @@ type Row struct {
 	GatewayCPUS      float64 `json:"gateway_cpu_s"`
 	GatewayPeakBytes int64   `json:"gateway_peak_bytes"` // VmHWM of the larger one
 	CorruptPages     uint64  `json:"corrupt_pages"`      // as the guest found them afterwards
-	// FirstPassS is how long the first pass over the guest's memory took; ours only.
-	FirstPassS float64 `json:"first_pass_s,omitempty"`
+	// Of ours only: how long the first pass over the guest's memory took, how many
+	// there were, and where the pause went.
+	FirstPassS float64            `json:"first_pass_s,omitempty"`
+	Passes     uint32             `json:"passes,omitempty"`
+	Parts      *gateway.StopParts `json:"parts,omitempty"`
 }
 
 // outcomes of QEMU's own migrations; ours are those of package gateway.

@@ -35,17 +35,18 @@ var loads = []load{
 type cable struct {
 	name     string
 	bitsPerS int64 // 0: not shaped
+	rttMs    int   // that it adds
 }
 
-var links = []cable{{"200M", 200e6}, {"1G", 1e9}, {"unshaped", 0}}
+var links = []cable{{"200M", 200e6, 0}, {"1G", 1e9, 0}, {"unshaped", 0, 0}, {"1G-20ms", 1e9, 20}}
 
-func linkName(bitsPerS int64) string {
+func linkName(bitsPerS int64, rttMs float64) string {
 	for _, l := range links {
-		if l.bitsPerS == bitsPerS {
+		if l.bitsPerS == bitsPerS && float64(l.rttMs) == rttMs {
 			return l.name
 		}
 	}
-	return fmt.Sprintf("%dM", bitsPerS/1e6)
+	return fmt.Sprintf("%dM-%gms", bitsPerS/1e6, rttMs)
 }
 
 // native is one of QEMU's own ways to migrate.

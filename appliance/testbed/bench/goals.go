@@ -158,9 +158,10 @@ func (c comparison) toLimit(ours summary) goal {
 	return g
 }
 
-// totals over all rows of ours: budgets overrun, pages corrupted, copies of both.
+// totals over all rows: budgets overrun, pages corrupted.
 type totals struct {
 	switchovers, overruns int // of ours, by the hypervisor's stop
+	darker                int // of ours, with a blackout above the budget
 	corrupt               uint64
 	nativeCorrupt         uint64
 }
@@ -177,6 +178,9 @@ func count(rows []Row) (t totals) {
 		}
 		if r.StopMs > float64(r.BudgetMs) {
 			t.overruns++
+		}
+		if r.BlackoutMs > float64(r.BudgetMs) && r.StopMs > 0 {
+			t.darker++
 		}
 	}
 	return t

@@ -29,8 +29,8 @@ type page struct {
 	GuestMiB int
 	Default  string
 	Totals   struct {
-		Switchovers, Overruns  int
-		Corrupt, NativeCorrupt uint64
+		Switchovers, Overruns, Darker int
+		Corrupt, NativeCorrupt        uint64
 	}
 	Scenes []drawing
 	Goals  []goalLine
@@ -95,12 +95,12 @@ func render(rows []Row) ([]byte, error) {
 	all := compare(rows)
 	p := page{GuestMiB: guestMiB, Default: defaultPolicy, Rows: rows}
 	n := count(rows)
-	p.Totals.Switchovers, p.Totals.Overruns, p.Totals.Corrupt, p.Totals.NativeCorrupt = n.switchovers, n.overruns, n.corrupt, n.nativeCorrupt
+	p.Totals.Switchovers, p.Totals.Overruns, p.Totals.Darker, p.Totals.Corrupt, p.Totals.NativeCorrupt = n.switchovers, n.overruns, n.darker, n.corrupt, n.nativeCorrupt
 	for _, c := range all {
 		p.Scenes = append(p.Scenes, c.draw())
 	}
 	for _, g := range judge(all) {
-		p.Goals = append(p.Goals, goalLine{g.load, linkName(g.linkBitsPerS), g.budgetMs, g.figure, g.ours, g.against, g.wanted, ratioText(g.ratio), g.verdict})
+		p.Goals = append(p.Goals, goalLine{g.load, linkName(g.linkBitsPerS, g.rttMs), g.budgetMs, g.figure, g.ours, g.against, g.wanted, ratioText(g.ratio), g.verdict})
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, p)
@@ -108,7 +108,7 @@ func render(rows []Row) ([]byte, error) {
 }
 
 func (c comparison) draw() drawing {
-	d := drawing{Title: fmt.Sprintf("%s, link %s, budget %d ms", c.load, linkName(c.linkBitsPerS), c.budgetMs), Width: sceneWidth, Height: headHeight + rowHeight*len(c.methods)}
+	d := drawing{Title: fmt.Sprintf("%s, link %s, budget %d ms", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs), Width: sceneWidth, Height: headHeight + rowHeight*len(c.methods)}
 	for i, m := range c.methods {
 		d.Names = append(d.Names, label{Y: barTop(i) + baseline, Text: m.method})
 	}

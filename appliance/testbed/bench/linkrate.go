@@ -3,15 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
 	"bumpless/appliance/testbed"
 )
 
-// rateTime that a link is filled for, to measure it.
-const rateTime = time.Second
+// A link is filled for rateTime to measure it, after TCP has found its pace and
+// the first burst has passed unshaped.
+const (
+	rateTime = time.Second
+	warmUp   = 500 * time.Millisecond
+)
 
 // setLink shapes the link both ways and measures what one TCP connection gets
 // through it, in bytes of payload per second.
@@ -21,12 +24,28 @@ func (g *rig) setLink(l cable) error {
 			return err
 		}
 	}
+	if err := g.setDelay(time.Duration(l.rttMs) * time.Millisecond / 2); err != nil {
+		return err
+	}
 	rate, err := g.measureRate()
 	if err != nil {
 		return fmt.Errorf("measure the link %s: %w", l.name, err)
 	}
 	g.cable, g.bytesPerS = l, rate
 	return nil
+}
+
+func (g *rig) setDelay(oneWay time.Duration) (err error) {
+	if g.endDelay != nil {
+		if err := g.endDelay(); err != nil {
+			return err
+		}
+		g.endDelay = nil
+	}
+	if oneWay > 0 {
+		g.endDelay, err = g.bed.Delay(hosts[0], lan, oneWay)
+	}
+	return err
 }
 
 func (g *rig) measureRate() (float64, error) {
@@ -64,22 +83,22 @@ func (g *rig) measureRate() (float64, error) {
 	return receiveFor(receiver, rateTime)
 }
 
+// receiveFor returns the rate at which bytes arrive during d, after warmUp.
 func receiveFor(c net.Conn, d time.Duration) (float64, error) {
 	b := make([]byte, 256<<10)
-	if _, err := io.ReadFull(c, b); err != nil { // the first burst passes unshaped
-		return 0, err
-	}
-	began := time.Now()
+	began := time.Now().Add(warmUp)
 	if err := c.SetReadDeadline(began.Add(d)); err != nil {
 		return 0, err
 	}
 	var sum int64
 	for {
 		n, err := c.Read(b)
-		sum += int64(n)
+		if time.Now().After(began) {
+			sum += int64(n)
+		}
 		var late net.Error
 		if errors.As(err, &late) && late.Timeout() {
-			return float64(sum) / time.Since(began).Seconds(), nil
+			return float64(sum) / d.Seconds(), nil
 		}
 		if err != nil {
 			return 0, err

@@ -61,7 +61,7 @@ func (m *measurement) end() error {
 // measure carries out one trial and leaves the guest running, on one of the two
 // hosts. An error means that the guest is in no known state.
 func (g *rig) measure(ctx context.Context, t trial) (Row, error) {
-	m := &measurement{g: g, from: g.at, to: other(g.at), row: Row{Load: t.load.name, LinkBitsPerS: t.cable.bitsPerS, Method: t.method, Run: t.run, BudgetMs: t.budgetMs}}
+	m := &measurement{g: g, from: g.at, to: other(g.at), row: Row{Load: t.load.name, LinkBitsPerS: t.cable.bitsPerS, RTTMs: float64(t.cable.rttMs), Method: t.method, Run: t.run, BudgetMs: t.budgetMs}}
 	err := m.run(ctx, t)
 	if err != nil {
 		m.row.Outcome, m.row.Reason = failed, err.Error()

@@ -47,6 +47,7 @@ type rig struct {
 	corrupt   uint64 // pages that the guest has found since it booted
 	cable     cable
 	bytesPerS float64 // measured on the link
+	endDelay  func() error
 }
 
 func newRig(dir, binary, cache string) (*rig, error) {
@@ -87,7 +88,7 @@ func (g *rig) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), killWait)
 	defer cancel()
-	return errors.Join(g.shutDown(ctx), g.bed.Close())
+	return errors.Join(g.shutDown(ctx), g.setDelay(0), g.bed.Close())
 }
 
 // Bounds of what the bench waits for.

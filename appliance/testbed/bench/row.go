@@ -61,7 +61,7 @@ const (
 )
 
 func (r Row) is(t trial) bool {
-	return r.Load == t.load.name && r.LinkBitsPerS == t.cable.bitsPerS && r.BudgetMs == t.budgetMs && r.Method == t.method && r.Run == t.run
+	return r.Load == t.load.name && r.LinkBitsPerS == t.cable.bitsPerS && r.RTTMs == float64(t.cable.rttMs) && r.BudgetMs == t.budgetMs && r.Method == t.method && r.Run == t.run
 }
 
 // results are the rows of a bench, on disk after every run.

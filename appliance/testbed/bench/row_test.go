@@ -32,7 +32,7 @@ func TestEveryRowIsOnDiskAtOnceAndResumedFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range all[:2] {
-		row := Row{Load: c.load.name, LinkBitsPerS: c.cable.bitsPerS, BudgetMs: c.budgetMs, Method: c.method, Run: c.run, Outcome: moved}
+		row := Row{Load: c.load.name, LinkBitsPerS: c.cable.bitsPerS, RTTMs: float64(c.cable.rttMs), BudgetMs: c.budgetMs, Method: c.method, Run: c.run, Outcome: moved}
 		if err := r.add(row); err != nil {
 			t.Fatal(err)
 		}

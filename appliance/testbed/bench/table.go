@@ -14,17 +14,17 @@ func print(to io.Writer, rows []Row) {
 	line("\nload\tlink\tbudget\tmethod\tmoved\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tsource CPU, s\tgateways CPU, s\tpeak, MB\tcorrupt")
 	for _, c := range all {
 		for _, m := range c.methods {
-			line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS), c.budgetMs, m.method, m.success(),
+			line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, m.success(),
 				m.total.text("%.2f", 1), m.blackout.text("%.0f", 1), m.stop.text("%.0f", 1), m.linkBytes.text("%.1f", 1e-6),
 				m.limitBytes.median/1e6, m.limitS.median, m.sourceCPU.median, m.gatewayCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
 		}
 	}
 	line("\nload\tlink\tbudget\tgoal of %s\tours\tQEMU's best\tratio\twanted\tverdict", defaultPolicy)
 	for _, g := range judge(all) {
-		line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", g.load, linkName(g.linkBitsPerS), g.budgetMs, g.figure, g.ours, g.against, ratioText(g.ratio), g.wanted, g.verdict)
+		line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", g.load, linkName(g.linkBitsPerS, g.rttMs), g.budgetMs, g.figure, g.ours, g.against, ratioText(g.ratio), g.wanted, g.verdict)
 	}
 	t := count(rows)
-	line("\nour budgets: %d overruns in %d switchovers; corrupt pages: %d of ours, %d of QEMU's own", t.overruns, t.switchovers, t.corrupt, t.nativeCorrupt)
+	line("\nour budgets: %d overruns in %d switchovers, %d blackouts above the budget; corrupt pages: %d of ours, %d of QEMU's own", t.overruns, t.switchovers, t.darker, t.corrupt, t.nativeCorrupt)
 	_ = w.Flush() // to a terminal; nobody is left to tell
 }
 

@@ -93,6 +93,20 @@ func TestAnIdleGuestAt1GStopsFor25Milliseconds(t *testing.T) {
 	}
 }
 
+func TestAGoalBelowTheLimitIsOutOfReach(t *testing.T) {
+	// The limit of these rows is 40 MB, 1.6 s.
+	g := goalsOf(row("mix", 200e6, "qemu-multifd-zstd", 1, 2.1, 100, 80, 50), row("mix", 200e6, "bumpless", 1, 2, 60, 40, 45))
+	if b := g["bytes"]; b.verdict != beyond || b.wanted != "<= 0.75 x, 37.5 MB; the limit is 40.0 MB" {
+		t.Errorf("bytes = %+v", b)
+	}
+	if s := g["total time"]; s.verdict != beyond || s.wanted != "<= 0.75 x, 1.58 s; the limit is 1.60 s" {
+		t.Errorf("total time = %+v", s)
+	}
+	if b := g["blackout"]; b.verdict != missed {
+		t.Errorf("blackout = %+v", b)
+	}
+}
+
 func TestWithoutARivalThereIsNothingToCompare(t *testing.T) {
 	g := goalsOf(without(row("hot16", 200e6, "qemu-precopy", 1, 60, 0, 0, 1400), notConverged, "", 0), row("hot16", 200e6, "bumpless", 1, 5, 200, 180, 90))
 	if g["bytes"].verdict != noRival || g["blackout"].verdict != noRival || g["success"].verdict != met {

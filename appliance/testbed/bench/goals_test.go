@@ -91,6 +91,11 @@ func TestAnIdleGuestAt1GStopsFor25Milliseconds(t *testing.T) {
 			t.Errorf("stop of %v ms: %+v", stop, g)
 		}
 	}
+	far := row("idle", 1e9, "bumpless", 1, 1, 80, 60, 40)
+	far.RTTMs = 20
+	if g, ok := goalsOf(far)["stop"]; ok {
+		t.Errorf("over a link whose round trips alone take longer: %+v", g)
+	}
 }
 
 func TestAGoalBelowTheLimitIsOutOfReach(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sort"
 	"time"
 
 	"bumpless/appliance/guest"
@@ -205,15 +206,22 @@ func (g *rig) linkBytes() (sum int64, err error) {
 const afterglow = time.Second
 
 // blackout since began: the largest gap until a second after the guest came
-// over, or until end if it did not, less the period.
+// over, or after end if it did not, less the period.
 func (g *rig) blackout(from string, began, end time.Time) time.Duration {
 	seen := g.observer.Between(g.settings.GocbRef, began, time.Now())
+	return blackout(seen, from, end, g.settings.GoosePeriod)
+}
+
+// blackout needs the second after end too: a gap ends with the guest's next
+// frame, which is later than the hypervisor's word that it runs on.
+func blackout(seen testbed.Sightings, from string, end time.Time, period time.Duration) time.Duration {
 	for _, s := range seen {
 		if s.Source != from {
-			end = s.At.Add(afterglow)
+			end = s.At
 			break
 		}
 	}
-	gap, _ := g.observer.Between(g.settings.GocbRef, began, end).LargestGap()
-	return max(0, gap-g.settings.GoosePeriod)
+	last := sort.Search(len(seen), func(i int) bool { return seen[i].At.After(end.Add(afterglow)) })
+	gap, _ := seen[:last].LargestGap()
+	return max(0, gap-period)
 }

@@ -20,9 +20,10 @@ type measurement struct {
 	pids      [2]int // of the hypervisors, source and destination
 	committed bool   // by a gateway of ours
 
-	began time.Time
-	bytes int64
-	cpu   [2]float64
+	began   time.Time
+	bytes   int64
+	cpu     [2]float64
+	machine float64 // CPU seconds of all CPUs
 }
 
 // begin is called at the order to migrate.
@@ -31,6 +32,9 @@ func (m *measurement) begin() (err error) {
 		if m.cpu[i], err = cpuSeconds(pid); err != nil {
 			return err
 		}
+	}
+	if m.machine, err = machineSeconds(); err != nil {
+		return err
 	}
 	if m.bytes, err = m.g.linkBytes(); err != nil {
 		return err
@@ -47,6 +51,10 @@ func (m *measurement) end() error {
 	if m.row.TotalS == 0 {
 		m.row.TotalS = time.Since(m.began).Seconds()
 	}
+	machine, err := machineSeconds()
+	if err != nil {
+		return err
+	}
 	bytes, err := m.g.linkBytes()
 	m.row.LinkBytes = bytes - m.bytes
 	for i, figure := range []*float64{&m.row.SourceCPUS, &m.row.DestinationCPUS} {
@@ -55,6 +63,7 @@ func (m *measurement) end() error {
 			*figure = now - m.cpu[i]
 		}
 	}
+	m.row.OthersCPUS = max(0, machine-m.machine-m.row.SourceCPUS-m.row.DestinationCPUS-m.row.GatewayCPUS)
 	return err
 }
 

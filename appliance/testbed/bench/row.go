@@ -46,6 +46,9 @@ type Row struct {
 	GatewayCPUS      float64 `json:"gateway_cpu_s"`
 	GatewayPeakBytes int64   `json:"gateway_peak_bytes"` // VmHWM of the larger one
 	CorruptPages     uint64  `json:"corrupt_pages"`      // as the guest found them afterwards
+	// OthersCPUS is what everything else on the machine took during the run: where
+	// it is much, the times are of a machine that had other work.
+	OthersCPUS float64 `json:"others_cpu_s"`
 	// Of ours only: how long the first pass over the guest's memory took, how many
 	// there were, and where the pause went.
 	FirstPassS float64            `json:"first_pass_s,omitempty"`

@@ -42,9 +42,9 @@ type summary struct {
 	stop      spread // ms
 	linkBytes spread
 	// over all runs
-	limitBytes, limitS                        spread
-	sourceCPU, gatewayCPU, gatewayPeak, tried spread
-	corrupt                                   uint64
+	limitBytes, limitS                                   spread
+	sourceCPU, gatewayCPU, othersCPU, gatewayPeak, tried spread
+	corrupt                                              uint64
 }
 
 // allMoved tells whether every run moved the guest.
@@ -128,6 +128,7 @@ func (s *summary) summarise() {
 	s.limitS = all(func(r Row) float64 { return r.LimitS })
 	s.sourceCPU = all(func(r Row) float64 { return r.SourceCPUS })
 	s.gatewayCPU = all(func(r Row) float64 { return r.GatewayCPUS })
+	s.othersCPU = all(func(r Row) float64 { return r.OthersCPUS })
 	s.gatewayPeak = all(func(r Row) float64 { return float64(r.GatewayPeakBytes) })
 	s.tried = all(func(r Row) float64 { return r.TotalS })
 	for _, r := range s.runs {

@@ -11,12 +11,12 @@ func print(to io.Writer, rows []Row) {
 	all := compare(rows)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	line("\nload\tlink\tbudget\tmethod\tmoved\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tsource CPU, s\tgateways CPU, s\tpeak, MB\tcorrupt")
+	line("\nload\tlink\tbudget\tmethod\tmoved\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tsource CPU, s\tgateways CPU, s\tothers CPU, s\tpeak, MB\tcorrupt")
 	for _, c := range all {
 		for _, m := range c.methods {
-			line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, m.success(),
+			line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%.1f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, m.success(),
 				m.total.text("%.2f", 1), m.blackout.text("%.0f", 1), m.stop.text("%.0f", 1), m.linkBytes.text("%.1f", 1e-6),
-				m.limitBytes.median/1e6, m.limitS.median, m.sourceCPU.median, m.gatewayCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
+				m.limitBytes.median/1e6, m.limitS.median, m.sourceCPU.median, m.gatewayCPU.median, m.othersCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
 		}
 	}
 	line("\nload\tlink\tbudget\tgoal of %s\tours\tQEMU's best\tratio\twanted\tverdict", defaultPolicy)

@@ -37,6 +37,34 @@ func parseCPU(stat string) (float64, error) {
 	return (user + system) / ticksPerS, nil
 }
 
+// machineSeconds that all CPUs have been busy, for anybody.
+func machineSeconds() (float64, error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("read the machine's CPU time: %w", err)
+	}
+	return parseMachine(string(b))
+}
+
+// parseMachine sums the first line of proc_stat(5) without idle, iowait and what
+// guests used, which user has already.
+func parseMachine(stat string) (float64, error) {
+	line, _, _ := strings.Cut(stat, "\n")
+	f := strings.Fields(line)
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, fmt.Errorf("read the machine's CPU time: /proc/stat begins with %q", line)
+	}
+	var sum float64
+	for _, i := range []int{1, 2, 3, 6, 7, 8} { // user, nice, system, irq, softirq, steal
+		n, err := strconv.ParseFloat(f[i], 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the machine's CPU time: %w", err)
+		}
+		sum += n
+	}
+	return sum / ticksPerS, nil
+}
+
 // peakBytes of a process's memory: VmHWM of proc_pid_status(5). (The maxrss of
 // wait4 is not it: it counts what the parent had when it forked.)
 func peakBytes(pid int) (int64, error) {

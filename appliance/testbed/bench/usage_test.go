@@ -18,6 +18,17 @@ func TestCPUTimeIsReadPastAnyProcessName(t *testing.T) {
 	}
 }
 
+func TestTheMachinesBusyTimeIsWithoutIdling(t *testing.T) {
+	if s, err := parseMachine("cpu  100 20 30 9999 888 4 5 6 77 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"); err != nil || s != 1.65 {
+		t.Errorf("parseMachine() = %v, %v; want 1.65", s, err)
+	}
+	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3", "cpu 1 2 x 4 5 6 7 8"} {
+		if _, err := parseMachine(bad); err == nil {
+			t.Errorf("parseMachine(%q): no error", bad)
+		}
+	}
+}
+
 func TestPeakMemoryIsVmHWM(t *testing.T) {
 	if n, err := parsePeak("Name:\tx\nVmPeak:\t  9000 kB\nVmHWM:\t    2048 kB\n"); err != nil || n != 2<<20 {
 		t.Errorf("parsePeak() = %d, %v; want 2 MiB", n, err)

@@ -6,7 +6,7 @@ CACHE := $(OUT)/cache
 STATICCHECK := $(GO) tool -modfile=tools.mod staticcheck
 E2E := ./appliance/testbed
 
-.PHONY: build check test demo deps guest clean
+.PHONY: build check test demo bench bench-quick deps guest clean
 
 build: ; @mkdir -p $(OUT) && $(GO) build -o $(OUT)/bumpless ./appliance
 
@@ -20,6 +20,16 @@ guest: deps ; @$(GO) run ./appliance/testbed/mkguest -cache $(CACHE)
 demo: guest build
 	@$(GO) build -o $(OUT)/demo ./appliance/testbed/demo
 	@$(OUT)/demo -out $(OUT) -binary $(OUT)/bumpless -cache $(CACHE)
+
+# every load x link x method on real guests, ours against QEMU's own: hours.
+# out/bench/migrate.json, out/bench/migrate.html; ONLY=LOADS/LINKS/METHODS for a
+# part of it, RESUME=1 to go on with what is missing
+bench: guest build
+	@$(GO) build -o $(OUT)/migrate-bench ./appliance/testbed/bench
+	@$(OUT)/migrate-bench -out $(OUT)/bench -binary $(OUT)/bumpless -cache $(CACHE) -only '$(ONLY)' -resume=$(or $(RESUME),0) $(BENCH)
+
+# the part of it that takes less than ten minutes
+bench-quick: ; @$(MAKE) --no-print-directory bench BENCH=-quick
 
 # format, vet, staticcheck, architecture, unit tests
 check: deps

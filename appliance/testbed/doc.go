@@ -13,6 +13,8 @@
 //	  └──│────────────┴──│────────┘  │     power cut: everything dies at once
 //	     └───────────────┴───────────┘
 //
+// A LAN's ports can be shaped, delayed, stalled and cut.
+//
 // All of it lives in namespaces of the process that called Enter, so that two
 // beds never collide and a crash leaves nothing behind.
 package testbed

@@ -7,8 +7,12 @@ import (
 	"strings"
 )
 
-// SetLink shapes what goes to the host over a LAN, in bits per second (tbf).
+// SetLink shapes what goes to the host over a LAN, in bits per second (tbf); 0
+// ends that.
 func (b *Bed) SetLink(host, lan string, bitsPerS int64) error {
+	if bitsPerS == 0 {
+		return run("tc", "qdisc replace dev", Port(host, lan), "root noqueue")
+	}
 	// A bucket of 4 ms, at least 16 KiB, so that short bursts pass and the
 	// rate holds over the tens of milliseconds that a switchover takes.
 	burst := max(16<<10, bitsPerS/8/250)

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"bumpless/appliance/testbed/protection"
+	"bumpless/migrate/policy"
+)
+
+// load is what the guest does while it is moved.
+type load struct {
+	name    string
+	regions []protection.Region
+	// hotMiB is rewritten faster than any link here but the unshaped one: what a
+	// stop has to carry at least, before compression.
+	hotMiB  int
+	budgets []int // ms
+}
+
+const guestMiB = 384
+
+var loads = []load{
+	{"idle", nil, 0, []int{300}},
+	{"hot16", []protection.Region{{Name: "hot", MiB: 16, PagesPerS: 8000, WriteBytes: protection.PageSize}}, 16, []int{300, 1000}},
+	{"hot48", []protection.Region{{Name: "hot", MiB: 48, PagesPerS: 24000, WriteBytes: protection.PageSize}}, 48, []int{300}},
+	{"mix", []protection.Region{
+		{Name: "hot", MiB: 4, PagesPerS: 6000, WriteBytes: protection.PageSize},
+		{Name: "warm", MiB: 32, PagesPerS: 1500, WriteBytes: 64},
+		{Name: "cold", MiB: 96, PagesPerS: 50, WriteBytes: 64}}, 4, []int{300}},
+}
+
+// cable between the two hosts.
+type cable struct {
+	name     string
+	bitsPerS int64 // 0: not shaped
+	rttMs    int   // that it adds
+}
+
+var links = []cable{{"200M", 200e6, 0}, {"1G", 1e9, 0}, {"unshaped", 0, 0}, {"1G-20ms", 1e9, 20}}
+
+func linkName(bitsPerS int64, rttMs float64) string {
+	for _, l := range links {
+		if l.bitsPerS == bitsPerS && float64(l.rttMs) == rttMs {
+			return l.name
+		}
+	}
+	return fmt.Sprintf("%dM-%gms", bitsPerS/1e6, rttMs)
+}
+
+// native is one of QEMU's own ways to migrate.
+type native struct {
+	name         string
+	capabilities []string
+	compression  string // of multifd
+}
+
+// nativePrefix tells QEMU's methods from our policies, which have a precopy too.
+const nativePrefix = "qemu-"
+
+var natives = []native{
+	{nativePrefix + "precopy", nil, "none"},
+	{nativePrefix + "xbzrle", []string{"xbzrle"}, "none"},
+	{nativePrefix + "auto-converge", []string{"auto-converge"}, "none"},
+	{nativePrefix + "multifd-zstd", []string{"multifd"}, "zstd"},
+	{nativePrefix + "multifd-zero-page", []string{"multifd"}, "none"},
+}
+
+// defaultPolicy is the one that the goals are about.
+const defaultPolicy = "bumpless"
+
+func methods() []string {
+	var names []string
+	for _, n := range natives {
+		names = append(names, n.name)
+	}
+	return append(names, policy.Names()...)
+}
+
+// quick is the part that is done in a few minutes.
+var quick = selection{
+	loads:   []string{"idle", "hot16", "mix"},
+	links:   []string{"200M", "1G"},
+	methods: []string{nativePrefix + "precopy", nativePrefix + "multifd-zstd", defaultPolicy},
+}
+
+// trial is one run of the plan.
+type trial struct {
+	load     load
+	cable    cable
+	budgetMs int
+	method   string
+	run      int // from 1
+}
+
+func (t trial) String() string {
+	return fmt.Sprintf("%s, %s, %d ms, %s, run %d", t.load.name, t.cable.name, t.budgetMs, t.method, t.run)
+}
+
+// plan lists the trials in order: one boot for each load, and within a link the
+// methods in turn, so that a slow drift of the machine meets all of them.
+func plan(s selection, runs int, firstBudgetOnly bool) []trial {
+	var all []trial
+	for _, l := range loads {
+		for _, k := range links {
+			for run := 1; run <= runs; run++ {
+				for i, budget := range l.budgets {
+					if i > 0 && firstBudgetOnly {
+						continue
+					}
+					for _, m := range methods() {
+						if s.has(l.name, k.name, m) {
+							all = append(all, trial{l, k, budget, m, run})
+						}
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// selection of loads, links and methods; an empty list takes all.
+type selection struct{ loads, links, methods []string }
+
+func (s selection) has(load, link, method string) bool {
+	in := func(list []string, x string) bool { return len(list) == 0 || slices.Contains(list, x) }
+	return in(s.loads, load) && in(s.links, link) && in(s.methods, method)
+}
+
+// only narrows a selection by LOADS/LINKS/METHODS, each a list with commas; an
+// empty or missing one narrows nothing.
+func (s selection) only(filter string) (selection, error) {
+	parts := strings.Split(filter, "/")
+	if len(parts) > 3 {
+		return s, fmt.Errorf("-only %q: want LOADS/LINKS/METHODS", filter)
+	}
+	for len(parts) < 3 {
+		parts = append(parts, "")
+	}
+	var loadNames, linkNames []string
+	for _, l := range loads {
+		loadNames = append(loadNames, l.name)
+	}
+	for _, l := range links {
+		linkNames = append(linkNames, l.name)
+	}
+	narrow := func(list *[]string, words string, known []string) error {
+		if words == "" {
+			return nil
+		}
+		*list = strings.Split(words, ",")
+		for _, w := range *list {
+			if !slices.Contains(known, w) {
+				return fmt.Errorf("-only %q: no %q, there are %v", filter, w, known)
+			}
+		}
+		return nil
+	}
+	if err := narrow(&s.loads, parts[0], loadNames); err != nil {
+		return s, err
+	}
+	if err := narrow(&s.links, parts[1], linkNames); err != nil {
+		return s, err
+	}
+	return s, narrow(&s.methods, parts[2], methods())
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// goal is one figure of the default policy against what is wanted of it.
+type goal struct {
+	scene
+	figure  string
+	ours    string
+	against string // what it is compared with
+	ratio   float64
+	wanted  string
+	verdict verdict
+}
+
+type verdict string
+
+const (
+	met     verdict = "met"
+	missed  verdict = "missed"
+	noRival verdict = "no rival" // QEMU moved this guest by none of its methods
+	// beyond: what is wanted is less than the limit of the link allows.
+	beyond verdict = "out of reach"
+)
+
+func verdictOf(ok bool) verdict {
+	if ok {
+		return met
+	}
+	return missed
+}
+
+// Ratios that are wanted of the default policy's medians.
+const (
+	bytesToBest    = 0.75
+	bytesToLimit   = 1.25
+	timeToBestSlow = 0.75 // at 200 Mbit/s
+	timeToBestFast = 1.0  // at 1 Gbit/s
+	blackoutToBest = 0.5
+	idleStopMs     = 25 // at 1 Gbit/s
+	refusalPasses  = 2  // first passes within which a refusal has to come
+)
+
+// judge weighs the default policy in every scene that has it.
+func judge(all []comparison) []goal {
+	var goals []goal
+	for _, c := range all {
+		ours, ok := c.method(defaultPolicy)
+		if !ok {
+			continue
+		}
+		goals = append(goals, c.success(ours))
+		if ours.moved > 0 {
+			goals = append(goals, c.figures(ours)...)
+		}
+	}
+	return goals
+}
+
+func isNative(method string) bool { return strings.HasPrefix(method, nativePrefix) }
+
+// success: a guest whose hot set fits moves in every run; any other is refused
+// within two first passes. It fits if its hot set alone, uncompressed, crosses
+// the link within the budget, or if any method moved it within the budget.
+func (c comparison) success(ours summary) goal {
+	g := goal{scene: c.scene, figure: "success", ours: fmt.Sprintf("%d of %d moved", ours.moved, len(ours.runs)), wanted: "moves, or is refused in 2 first passes"}
+	switch fits, why := c.fits(); {
+	case ours.allMoved():
+		g.verdict = met
+	case fits:
+		g.verdict, g.against = missed, "it fits: "+why
+	default:
+		g.verdict, g.against = met, "it does not fit"
+		for _, r := range ours.runs {
+			if r.Outcome == moved {
+				continue
+			}
+			if r.Outcome != "refused" || r.FirstPassS == 0 || r.TotalS > refusalPasses*r.FirstPassS {
+				g.verdict = missed
+			}
+			if r.FirstPassS > 0 {
+				g.ratio = max(g.ratio, r.TotalS/r.FirstPassS)
+			}
+			g.ours = fmt.Sprintf("%s after %.1f s, first pass %.1f s", r.Outcome, r.TotalS, r.FirstPassS)
+		}
+	}
+	return g
+}
+
+func (c comparison) fits() (bool, string) {
+	for _, m := range c.methods {
+		if m.allMoved() && m.stop.max <= float64(c.budgetMs) {
+			return true, fmt.Sprintf("%s stopped it for %.0f ms", m.method, m.stop.max)
+		}
+	}
+	for _, l := range loads {
+		if l.name == c.load && (c.linkBitsPerS == 0 || float64(l.hotMiB<<20*8)/float64(c.linkBitsPerS)*1000 <= float64(c.budgetMs)) {
+			return true, fmt.Sprintf("a hot set of %d MiB", l.hotMiB)
+		}
+	}
+	return false, ""
+}
+
+func (c comparison) figures(ours summary) []goal {
+	goals := []goal{
+		c.toBest(ours, "bytes", "%.1f MB", 1e-6, bytesToBest, ours.limitBytes, func(s summary) spread { return s.linkBytes }),
+		c.toLimit(ours),
+	}
+	total := func(s summary) spread { return s.total }
+	switch c.linkBitsPerS {
+	case 200e6:
+		goals = append(goals, c.toBest(ours, "total time", "%.2f s", 1, timeToBestSlow, ours.limitS, total))
+	case 1e9:
+		goals = append(goals, c.toBest(ours, "total time", "%.2f s", 1, timeToBestFast, ours.limitS, total))
+	}
+	goals = append(goals, c.toBest(ours, "blackout", "%.0f ms", 1, blackoutToBest, spread{}, func(s summary) spread { return s.blackout }))
+	if c.load == "idle" && c.linkBitsPerS == 1e9 && c.rttMs == 0 { // a commit takes two round trips
+		goals = append(goals, goal{scene: c.scene, figure: "stop", ours: fmt.Sprintf("%.0f ms", ours.stop.median), wanted: fmt.Sprintf("<= %d ms", idleStopMs),
+			verdict: verdictOf(ours.stop.median <= idleStopMs)})
+	}
+	return goals
+}
+
+// toBest compares a figure with the best of all of QEMU's methods, each figure
+// with another method if need be: that is the harder test. limit is the least
+// that is possible.
+func (c comparison) toBest(ours summary, figure, format string, unit, wanted float64, limit spread, of func(summary) spread) goal {
+	g := goal{scene: c.scene, figure: figure, ours: fmt.Sprintf(format, of(ours).median*unit), wanted: fmt.Sprintf("<= %.2f x", wanted), verdict: noRival}
+	var best *summary
+	for i, m := range c.methods {
+		if isNative(m.method) && m.moved > 0 && (best == nil || of(m).median < of(*best).median) {
+			best = &c.methods[i]
+		}
+	}
+	if best == nil {
+		return g
+	}
+	g.against = fmt.Sprintf(format+" %s", of(*best).median*unit, best.method)
+	g.ratio = ratio(of(ours).median, of(*best).median)
+	g.verdict = verdictOf(g.ratio <= wanted)
+	if g.verdict == missed && wanted*of(*best).median < limit.median {
+		g.verdict = beyond
+		g.wanted += fmt.Sprintf(", "+format+"; the limit is "+format, wanted*of(*best).median*unit, limit.median*unit)
+	}
+	return g
+}
+
+// ratio of two figures that are not negative; a rival without any is infinitely
+// good unless ours is the same.
+func ratio(ours, best float64) float64 {
+	if ours == best {
+		return 1
+	}
+	return ours / max(best, 1e-9)
+}
+
+func (c comparison) toLimit(ours summary) goal {
+	g := goal{scene: c.scene, figure: "bytes to the limit", ours: fmt.Sprintf("%.1f MB", ours.linkBytes.median/1e6),
+		against: fmt.Sprintf("%.1f MB limit", ours.limitBytes.median/1e6), wanted: fmt.Sprintf("<= %.2f x", bytesToLimit)}
+	g.ratio = ratio(ours.linkBytes.median, ours.limitBytes.median)
+	g.verdict = verdictOf(g.ratio <= bytesToLimit)
+	return g
+}
+
+// totals over all rows: budgets overrun, pages corrupted.
+type totals struct {
+	switchovers, overruns int // of ours, by the hypervisor's stop
+	darker                int // of ours, with a blackout above the budget
+	corrupt               uint64
+	nativeCorrupt         uint64
+}
+
+func count(rows []Row) (t totals) {
+	for _, r := range rows {
+		if isNative(r.Method) {
+			t.nativeCorrupt += r.CorruptPages
+			continue
+		}
+		t.corrupt += r.CorruptPages
+		if r.StopMs > 0 {
+			t.switchovers++
+		}
+		if r.StopMs > float64(r.BudgetMs) {
+			t.overruns++
+		}
+		if r.BlackoutMs > float64(r.BudgetMs) && r.StopMs > 0 {
+			t.darker++
+		}
+	}
+	return t
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"bumpless/appliance/testbed/protection"
+	"bumpless/migrate/link"
+	"bumpless/migrate/qmp"
+)
+
+// batchBytes that are compressed together: beyond it nothing is gained on the
+// RAM of guests.
+const batchBytes = 64 << 10
+
+// limitOf is what a perfect migration of this memory would send: each non-zero
+// content once, compressed as a gateway does it.
+func limitOf(memory io.Reader) (int64, error) {
+	compressor, err := link.NewCompressor()
+	if err != nil {
+		return 0, err
+	}
+	seen := map[[sha256.Size]byte]bool{sha256.Sum256(make([]byte, protection.PageSize)): true}
+	page := make([]byte, protection.PageSize)
+	batch := make([]byte, 0, batchBytes)
+	var sum int64
+	flush := func() {
+		if len(batch) > 0 {
+			out, _ := compressor.Compress(batch)
+			sum += int64(len(out))
+			batch = batch[:0]
+		}
+	}
+	for {
+		if _, err := io.ReadFull(memory, page); errors.Is(err, io.EOF) {
+			flush()
+			return sum, nil
+		} else if err != nil {
+			return 0, fmt.Errorf("read the guest's memory: %w", err)
+		}
+		if key := sha256.Sum256(page); !seen[key] {
+			seen[key] = true
+			if batch = append(batch, page...); len(batch) == batchBytes {
+				flush()
+			}
+		}
+	}
+}
+
+// measureLimit dumps the guest's memory and weighs it. The guest is stopped
+// meanwhile. All of its RAM lies below the PCI hole at this size (hw/i386/pc_q35.c).
+func (g *rig) measureLimit(ctx context.Context) (_ int64, err error) {
+	q, err := qmp.Dial(ctx, g.runners[g.at].MoveSocket(guestName, g.epoch))
+	if err != nil {
+		return 0, err
+	}
+	defer q.Close()
+	path := filepath.Join(g.dir, "memory")
+	defer os.Remove(path)
+	if err := q.Execute(ctx, "stop", nil, nil); err != nil {
+		return 0, err
+	}
+	dumped := q.Execute(ctx, "pmemsave", map[string]any{"val": 0, "size": guestMiB << 20, "filename": path}, nil)
+	if err := errors.Join(dumped, q.Execute(ctx, "cont", nil, nil)); err != nil {
+		return 0, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return limitOf(bufio.NewReaderSize(f, 1<<20))
+}

@@ -1,0 +1,153 @@
+// Command bench measures every way to move a guest, one after the other, on real
+// QEMU guests: QEMU's own migration modes and ours, over the same shaped link,
+// with the same downtime budget.
+//
+//	load    what the guest does to its memory meanwhile (cases.go)
+//	link    one LAN between two hosts, shaped in both directions; bytes are
+//	        counted at its ports
+//	method  qemu-…, or the name of one of our policies
+//
+// It writes migrate.json (one Row for each run) after every run, and at the end
+// migrate.html and a table of medians with the goals. Everything that takes
+// longer than a minute has not converged.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"bumpless/appliance/testbed"
+)
+
+type options struct {
+	out, binary, cache string
+	selection          selection
+	runs               int
+	quick, resume      bool
+}
+
+func main() {
+	testbed.Enter()
+	o := options{}
+	flag.StringVar(&o.out, "out", "out/bench", "folder for migrate.json and migrate.html")
+	flag.StringVar(&o.binary, "binary", "out/bumpless", "the program")
+	flag.StringVar(&o.cache, "cache", "out/cache", "folder of the protection guest (make guest)")
+	flag.BoolVar(&o.quick, "quick", false, "a part that takes less than ten minutes, one run each")
+	flag.BoolVar(&o.resume, "resume", false, "keep the rows of an earlier bench, and run what is missing")
+	flag.IntVar(&o.runs, "runs", 3, "runs of each method")
+	only := flag.String("only", "", "LOADS/LINKS/METHODS, each a list with commas or empty: idle,mix/1G/bumpless")
+	flag.Parse()
+	if o.quick {
+		o.selection, o.runs = quick, 1
+	}
+	var err error
+	if o.selection, err = o.selection.only(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	for _, path := range []*string{&o.out, &o.binary, &o.cache} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = absolute
+	}
+	r, err := openResults(o.out, o.resume)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	g, err := newRig(dir, o.binary, o.cache)
+	if err != nil {
+		return err
+	}
+	ended := errors.Join(g.all(ctx, plan(o.selection, o.runs, o.quick), r), g.close())
+	if len(r.rows) == 0 {
+		return ended
+	}
+	// What was measured is shown even if the bench was interrupted.
+	if err := writePage(o.out, r.rows); err != nil {
+		return errors.Join(ended, err)
+	}
+	print(os.Stdout, r.rows)
+	fmt.Printf("\nThe rows are in %s, the plots in %s.\n", r.path(), filepath.Join(o.out, pageName))
+	return ended
+}
+
+// all carries out the trials.
+func (g *rig) all(ctx context.Context, trials []trial, r *results) error {
+	began := time.Now()
+	for i, t := range trials {
+		if r.has(t) {
+			continue
+		}
+		if err := g.prepare(ctx, t); err != nil {
+			return err
+		}
+		row, err := g.measure(ctx, t)
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // what was interrupted is no result
+		}
+		if err != nil {
+			// A guest in an unknown state is of no use for the next run.
+			if down := g.shutDown(ctx); down != nil {
+				return errors.Join(err, down)
+			}
+		}
+		if err := r.add(row); err != nil {
+			return err
+		}
+		fmt.Printf("%4.0f s  %d/%d  %s: %s\n", time.Since(began).Seconds(), i+1, len(trials), t, row.line())
+	}
+	return nil
+}
+
+// prepare boots the load's guest and sets the link, unless they are there.
+func (g *rig) prepare(ctx context.Context, t trial) error {
+	if g.at == "" || g.load.name != t.load.name {
+		if err := g.boot(ctx, t.load); err != nil {
+			return err
+		}
+	}
+	if g.bytesPerS > 0 && g.cable == t.cable {
+		return nil
+	}
+	return g.setLink(t.cable)
+}
+
+// line says how a run went, for the terminal.
+func (r Row) line() string {
+	s := fmt.Sprintf("%s in %.2f s, blackout %.0f ms, stop %.0f ms, %.1f MB (limit %.1f), gateways %.1f s CPU", r.Outcome, r.TotalS, r.BlackoutMs, r.StopMs,
+		float64(r.LinkBytes)/1e6, float64(r.LimitBytes)/1e6, r.GatewayCPUS)
+	if r.Passes > 0 {
+		s += fmt.Sprintf(", first pass %.2f s of %d", r.FirstPassS, r.Passes)
+	}
+	if r.CorruptPages > 0 {
+		s += fmt.Sprintf(", %d CORRUPT PAGES", r.CorruptPages)
+	}
+	if r.Reason != "" {
+		s += ": " + r.Reason
+	}
+	return s
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bumpless/appliance/guest"
+)
+
+// measurement of one run, while it runs.
+type measurement struct {
+	g         *rig
+	row       Row
+	from, to  string
+	epoch     uint64 // of the copy at the destination
+	pids      [2]int // of the hypervisors, source and destination
+	committed bool   // by a gateway of ours
+
+	began   time.Time
+	bytes   int64
+	cpu     [2]float64
+	machine float64 // CPU seconds of all CPUs
+}
+
+// begin is called at the order to migrate.
+func (m *measurement) begin() (err error) {
+	for i, pid := range m.pids {
+		if m.cpu[i], err = cpuSeconds(pid); err != nil {
+			return err
+		}
+	}
+	if m.machine, err = machineSeconds(); err != nil {
+		return err
+	}
+	if m.bytes, err = m.g.linkBytes(); err != nil {
+		return err
+	}
+	m.began = time.Now()
+	return nil
+}
+
+// end is called when the guest runs on, there or here.
+func (m *measurement) end() error {
+	if m.began.IsZero() {
+		return errors.New("the migration did not begin")
+	}
+	if m.row.TotalS == 0 {
+		m.row.TotalS = time.Since(m.began).Seconds()
+	}
+	machine, err := machineSeconds()
+	if err != nil {
+		return err
+	}
+	bytes, err := m.g.linkBytes()
+	m.row.LinkBytes = bytes - m.bytes
+	for i, figure := range []*float64{&m.row.SourceCPUS, &m.row.DestinationCPUS} {
+		now, cpuErr := cpuSeconds(m.pids[i])
+		if cpuErr == nil { // a destination may have died
+			*figure = now - m.cpu[i]
+		}
+	}
+	m.row.OthersCPUS = max(0, machine-m.machine-m.row.SourceCPUS-m.row.DestinationCPUS-m.row.GatewayCPUS)
+	return err
+}
+
+// measure carries out one trial and leaves the guest running, on one of the two
+// hosts. An error means that the guest is in no known state.
+func (g *rig) measure(ctx context.Context, t trial) (Row, error) {
+	m := &measurement{g: g, from: g.at, to: other(g.at), row: Row{Load: t.load.name, LinkBitsPerS: t.cable.bitsPerS, RTTMs: float64(t.cable.rttMs), Method: t.method, Run: t.run, BudgetMs: t.budgetMs}}
+	err := m.run(ctx, t)
+	if err != nil {
+		m.row.Outcome, m.row.Reason = failed, err.Error()
+	}
+	return m.row, err
+}
+
+func (m *measurement) run(ctx context.Context, t trial) (err error) {
+	g := m.g
+	if m.epoch, err = g.start(ctx, m.to, true); err != nil {
+		return err
+	}
+	if m.pids[0], err = g.pid(m.from, g.epoch); err != nil {
+		return err
+	}
+	if m.pids[1], err = g.pid(m.to, m.epoch); err != nil {
+		return err
+	}
+	if err := g.migrate(ctx, t, m); err != nil {
+		return err
+	}
+	if err := m.end(); err != nil {
+		return err
+	}
+	if err := g.settle(ctx, m); err != nil {
+		return err
+	}
+	if m.row.CorruptPages, err = g.verify(); err != nil {
+		return err
+	}
+	m.row.BlackoutMs = milliseconds(g.blackout(m.from, m.began, m.began.Add(time.Duration(m.row.TotalS*float64(time.Second)))))
+	m.row.LimitBytes, err = g.measureLimit(ctx)
+	m.row.LimitS = float64(m.row.LimitBytes) / g.bytesPerS
+	return err
+}
+
+func (g *rig) migrate(ctx context.Context, t trial, m *measurement) error {
+	i := slices.IndexFunc(natives, func(n native) bool { return n.name == t.method })
+	if i >= 0 {
+		return g.migrateNative(ctx, natives[i], t.budgetMs, m)
+	}
+	return g.migrateOurs(ctx, t.method, t.budgetMs, m)
+}
+
+// settle does what the daemons do after a move: one copy goes on. The source's
+// does unless the guest runs at the destination; a source that has committed
+// goes on only when the destination's copy is dead.
+func (g *rig) settle(ctx context.Context, m *measurement) error {
+	ctx, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	there, err := g.state(ctx, m.to, m.epoch)
+	if err != nil {
+		return err
+	}
+	if there == guest.Running {
+		if err := g.kill(ctx, m.from, g.epoch); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(m.row.Method, nativePrefix) && !m.committed {
+			return fmt.Errorf("the destination's copy runs although the source did not commit (%s)", m.row.Outcome)
+		}
+		g.at, g.epoch = m.to, m.epoch
+		return g.runners[m.to].MarkRan(guestName, m.epoch)
+	}
+	if m.row.Outcome == moved {
+		return fmt.Errorf("moved, but the destination's copy is %s", there)
+	}
+	if err := g.kill(ctx, m.to, m.epoch); err != nil {
+		return err
+	}
+	here, err := g.state(ctx, m.from, g.epoch)
+	if err != nil || here == guest.Running {
+		return err
+	}
+	return g.runners[m.from].Continue(ctx, guestName, g.epoch)
+}
+
+// state of a copy; "" when there is none.
+func (g *rig) state(ctx context.Context, host string, epoch uint64) (guest.State, error) {
+	copies, err := g.runners[host].Find()
+	if err != nil {
+		return "", err
+	}
+	for _, c := range copies {
+		if c.Epoch == epoch {
+			return g.runners[host].Look(ctx, c), nil
+		}
+	}
+	return "", nil
+}

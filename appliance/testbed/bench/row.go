@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bumpless/migrate/gateway"
+
+	"golang.org/x/sys/unix"
+)
+
+// Row is one run, and an element of out/bench/migrate.json.
+type Row struct {
+	Load         string  `json:"load"`
+	LinkBitsPerS int64   `json:"link_bits_per_s"` // 0: not shaped
+	RTTMs        float64 `json:"rtt_ms"`          // that the link adds
+	Method       string  `json:"method"`          // qemu-…, or the name of a policy of ours
+	Run          int     `json:"run"`
+	// Outcome is moved, not-converged (QEMU, after a minute), failed; of ours
+	// also refused, rolled-back, in-doubt.
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason,omitempty"`
+	// TotalS is from the order to migrate to the guest running on, there or here.
+	TotalS float64 `json:"total_s"`
+	// BlackoutMs is the observer's: the largest gap between two of the guest's
+	// frames, less their period, from the order until a second after the guest
+	// came over.
+	BlackoutMs float64 `json:"blackout_ms"`
+	StopMs     float64 `json:"stop_ms"` // the hypervisor's: from STOP to RESUME
+	BudgetMs   int     `json:"budget_ms"`
+	// LinkBytes both ways, counted at the hosts' ports: frames whole.
+	LinkBytes int64 `json:"link_bytes"`
+	// LimitBytes is the guest's non-zero, distinct pages after the run,
+	// compressed once as a gateway compresses them; LimitS is what the link takes
+	// for that, at the rate that was measured on it.
+	LimitBytes int64   `json:"limit_bytes"`
+	LimitS     float64 `json:"limit_s"`
+	// CPU of whole processes during the run, the guest's own work included in the
+	// hypervisors'. GatewayCPUS is of both gateways.
+	SourceCPUS       float64 `json:"source_cpu_s"`
+	DestinationCPUS  float64 `json:"destination_cpu_s"`
+	GatewayCPUS      float64 `json:"gateway_cpu_s"`
+	GatewayPeakBytes int64   `json:"gateway_peak_bytes"` // VmHWM of the larger one
+	CorruptPages     uint64  `json:"corrupt_pages"`      // as the guest found them afterwards
+	// OthersCPUS is what everything else on the machine took during the run: where
+	// it is much, the times are of a machine that had other work.
+	OthersCPUS float64 `json:"others_cpu_s"`
+	// Of ours only: how long the first pass over the guest's memory took, how many
+	// there were, and where the pause went.
+	FirstPassS float64            `json:"first_pass_s,omitempty"`
+	Passes     uint32             `json:"passes,omitempty"`
+	Parts      *gateway.StopParts `json:"parts,omitempty"`
+}
+
+// outcomes of QEMU's own migrations; ours are those of package gateway.
+const (
+	moved        = "moved"
+	notConverged = "not-converged"
+	failed       = "failed"
+)
+
+func (r Row) is(t trial) bool {
+	return r.Load == t.load.name && r.LinkBitsPerS == t.cable.bitsPerS && r.RTTMs == float64(t.cable.rttMs) && r.BudgetMs == t.budgetMs && r.Method == t.method && r.Run == t.run
+}
+
+// results are the rows of a bench, on disk after every run.
+type results struct {
+	dir  string
+	rows []Row
+	lock *os.File
+}
+
+// openResults takes the folder for this bench alone. An earlier bench's rows are
+// kept when resume is set, and replaced by the first new one otherwise.
+func openResults(dir string, resume bool) (*results, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another bench writes to %s (choose another folder with -out): %w", dir, err)
+	}
+	r := &results{dir: dir, lock: lock}
+	if resume {
+		if r.rows, err = readRows(r.path()); err != nil {
+			lock.Close()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *results) path() string { return filepath.Join(r.dir, "migrate.json") }
+
+func (r *results) close() { r.lock.Close() }
+
+func readRows(path string) ([]Row, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var rows []Row
+	if err := json.Unmarshal(b, &rows); err != nil {
+		return nil, fmt.Errorf("read the rows of %s: %w", path, err)
+	}
+	return rows, nil
+}
+
+func (r *results) has(t trial) bool {
+	for _, row := range r.rows {
+		if row.is(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// add appends a row and writes all of them: a bench that is interrupted keeps
+// what it has measured.
+func (r *results) add(row Row) error {
+	r.rows = append(r.rows, row)
+	b := []byte("[\n")
+	for i, row := range r.rows {
+		line, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			b = append(b, ",\n"...)
+		}
+		b = append(b, line...)
+	}
+	return replace(r.path(), append(b, "\n]\n"...))
+}
+
+// replace writes a file whole or not at all.
+func replace(path string, b []byte) error {
+	if err := os.WriteFile(path+".new", b, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

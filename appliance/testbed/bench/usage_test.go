@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestCPUTimeIsReadPastAnyProcessName(t *testing.T) {
+	const stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 150 25 7 8 20 0 1 0 100 1 1"
+	if s, err := parseCPU(stat); err != nil || s != 1.75 {
+		t.Errorf("parseCPU() = %v, %v; want 1.75", s, err)
+	}
+	for _, bad := range []string{"", "42 (a) S 1 2", "42 (a) S 1 42 42 0 -1 4194560 1 2 3 4 x 25 7"} {
+		if _, err := parseCPU(bad); err == nil {
+			t.Errorf("parseCPU(%q): no error", bad)
+		}
+	}
+}
+
+func TestTheMachinesBusyTimeIsWithoutIdling(t *testing.T) {
+	if s, err := parseMachine("cpu  100 20 30 9999 888 4 5 6 77 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"); err != nil || s != 1.65 {
+		t.Errorf("parseMachine() = %v, %v; want 1.65", s, err)
+	}
+	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3", "cpu 1 2 x 4 5 6 7 8"} {
+		if _, err := parseMachine(bad); err == nil {
+			t.Errorf("parseMachine(%q): no error", bad)
+		}
+	}
+}
+
+func TestPeakMemoryIsVmHWM(t *testing.T) {
+	if n, err := parsePeak("Name:\tx\nVmPeak:\t  9000 kB\nVmHWM:\t    2048 kB\n"); err != nil || n != 2<<20 {
+		t.Errorf("parsePeak() = %d, %v; want 2 MiB", n, err)
+	}
+	if _, err := parsePeak("Name:\tx\nState:\tZ (zombie)\n"); err == nil {
+		t.Error("parsePeak of a process that has ended: no error")
+	}
+}
+
+func TestPeakOfALiveProcessIsFollowed(t *testing.T) {
+	done := make(chan struct{})
+	defer close(done)
+	peak := watchPeak(os.Getpid(), done)
+	for end := time.Now().Add(10 * time.Second); peak() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no peak was seen")
+		}
+	}
+}

@@ -37,7 +37,7 @@ func tableOf(t *testing.T, r rule) *table {
 	return newTable(r, h, []stream.Block{{Name: "pc.ram", Size: 8 * stream.PageSize}, {Name: "vram", Size: 4 * stream.PageSize}}, 1000)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

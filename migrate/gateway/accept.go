@@ -116,7 +116,8 @@ func (d *destination) greet(ctx context.Context, raw *net.TCPConn, config *tls.C
 	if c.err = c.conn.SetReadDeadline(time.Now().Add(dialTimeout)); c.err != nil {
 		return c
 	}
-	c.reader = link.NewReader(bufio.NewReaderSize(c.conn, 64<<10))
+	// A small buffer, for headers: a batch goes past it, and is not copied twice.
+	c.reader = link.NewReader(bufio.NewReader(c.conn))
 	if c.hello, c.err = readHello(c.reader, d.cfg.Move, d.cfg.Guest); c.err != nil {
 		return c
 	}

@@ -16,9 +16,9 @@ import (
 // sender writes to all connections of a move: one goroutine for each takes
 // batches from the table. Frames of other kinds go over connection 0.
 type sender struct {
-	conns    []*outlet
-	meter    *link.Meter
-	compress bool
+	conns  []*outlet
+	meter  *link.Meter
+	ladder *ladder // nil: pages go as they are
 
 	rawBytes, packedBytes atomic.Int64 // of page contents, for the ratio
 	failed                chan error   // the first failure
@@ -35,7 +35,10 @@ type outlet struct {
 func newOutlet(c link.Conn) *outlet { return &outlet{conn: c, out: link.NewWriter(c)} }
 
 func newSender(conns []link.Conn, meter *link.Meter, compress bool) *sender {
-	s := &sender{meter: meter, compress: compress, failed: make(chan error, 1)}
+	s := &sender{meter: meter, failed: make(chan error, 1)}
+	if compress {
+		s.ladder = newLadder()
+	}
 	for _, c := range conns {
 		s.conns = append(s.conns, newOutlet(c))
 	}
@@ -87,17 +90,21 @@ func (s *sender) run(o *outlet, t *table) error {
 	var b batch
 	var body []byte
 	for t.take(&b) {
+		begun := time.Now()
 		body = link.AppendPages(body[:0], b.pages)
 		f := link.Frame{Type: link.Pages, Count: uint16(len(b.pages)), Body: body}
-		if s.compress {
-			f.Body, f.Codec = compressor.Compress(body)
+		var compressing time.Duration
+		if s.ladder != nil {
+			f.Body, f.Codec, compressing = s.ladder.compress(compressor, body)
 		}
 		err := o.write(f, writeWait)
 		if len(b.contents) > 0 {
 			s.rawBytes.Add(int64(len(body)))
 			s.packedBytes.Add(int64(len(f.Body)))
 		}
-		t.put(&b)
+		if more := t.put(&b); more && s.ladder != nil {
+			s.ladder.sent(len(s.conns), len(body), compressing, time.Since(begun))
+		}
 		if err != nil {
 			return err
 		}

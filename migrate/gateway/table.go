@@ -271,13 +271,14 @@ func (t *table) blockOf(at int) int {
 	return block
 }
 
-// put gives a written batch's contents back.
-func (t *table) put(batch *batch) {
+// put gives a written batch's contents back, and says whether more waits.
+func (t *table) put(batch *batch) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.free = append(t.free, batch.contents...)
 	t.sending--
 	t.changed.Broadcast()
+	return len(t.queue) > 0
 }
 
 // drained waits until nothing is queued or being written; false when closed.

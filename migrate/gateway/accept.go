@@ -76,7 +76,7 @@ func (d *destination) accept(ctx context.Context) error {
 			return late("waiting for the source's gateway", ctx)
 		}
 	}
-	return writeHello(d.seats[0].conn, hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: len(d.seats)})
+	return writeHello(d.seats[0].conn, hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: len(d.seats), Slots: d.slots})
 }
 
 func (d *destination) acceptOn(ctx context.Context, l net.Listener, config *tls.Config, callers chan<- caller, places chan struct{}) {
@@ -141,6 +141,7 @@ func (d *destination) seat(c caller) error {
 			return err
 		}
 		d.hasher = h
+		d.slots = min(c.hello.Slots, slotsFor(d.cfg.DeltaCacheMiB, d.cfg.RAMBytes, len(d.seats)))
 	} else if len(c.hello.Key) != 0 {
 		return errors.New("a key outside connection 0")
 	}

@@ -26,6 +26,7 @@ type destination struct {
 	meter link.Meter
 	seats []seat        // of the source's connections, by number
 	gone  chan struct{} // closed when the move is over
+	slots int           // that are kept of each connection
 
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
@@ -183,6 +184,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 		return err
 	}
 	var pages []link.Page
+	kept := keeper{limit: d.slots}
 	for {
 		f, err := r.Read()
 		if err != nil {
@@ -200,6 +202,9 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 				return err
 			}
 			if pages, err = link.ReadPages(body, int(f.Count), pages); err != nil {
+				return err
+			}
+			if err = kept.restore(pages); err != nil {
 				return err
 			}
 			err = d.apply(pages)

@@ -16,7 +16,26 @@ type hello struct {
 	Connection int    `json:"connection"`  // 0 to Connections-1
 	Total      int    `json:"connections"` // 1 to maxConnections
 	Key        []byte `json:"key,omitempty"`
+	// Slots of each connection that the sender would keep contents in, for
+	// deltas; the smaller number counts. A peer that does not know of them says
+	// nothing: 0.
+	Slots int `json:"slots,omitempty"`
 }
+
+// slotsFor is how many contents each of so many connections keeps.
+func slotsFor(deltaCacheMiB int, ram uint64, connections int) int {
+	bytes := uint64(deltaCacheMiB) << 20
+	switch {
+	case deltaCacheMiB < 0:
+		return 0
+	case deltaCacheMiB == 0:
+		bytes = ram / deltaShare
+	}
+	return int(bytes / link.PageSize / uint64(connections))
+}
+
+// deltaShare: a fresh Debian guest has content in 21 % of its RAM.
+const deltaShare = 4
 
 const maxConnections = 16
 
@@ -51,8 +70,8 @@ func readHello(r *link.Reader, move, guest string) (hello, error) {
 	if h.Move != move || h.Guest != guest {
 		return h, fmt.Errorf("read HELLO: the peer means move %q of guest %q, this is move %q of guest %q", h.Move, h.Guest, move, guest)
 	}
-	if h.Total < 1 || h.Total > maxConnections || h.Connection < 0 || h.Connection >= h.Total {
-		return h, fmt.Errorf("read HELLO: connection %d of %d, want at most %d", h.Connection, h.Total, maxConnections)
+	if h.Total < 1 || h.Total > maxConnections || h.Connection < 0 || h.Connection >= h.Total || h.Slots < 0 {
+		return h, fmt.Errorf("read HELLO: connection %d of %d with %d slots, want at most %d", h.Connection, h.Total, h.Slots, maxConnections)
 	}
 	return h, nil
 }

@@ -70,7 +70,7 @@ func (s *source) startTable(record stream.Record) error {
 	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize)
 	s.ram = ram
 	s.passes.Store(1) // from here on others may look at the table
-	s.send.start(s.table)
+	s.send.start(s.table, min(s.granted, s.slots(ram, len(s.send.conns))))
 	return nil
 }
 

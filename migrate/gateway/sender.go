@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"bumpless/migrate/link"
@@ -20,9 +19,9 @@ type sender struct {
 	meter  *link.Meter
 	ladder *ladder // nil: pages go as they are
 
-	rawBytes, packedBytes atomic.Int64 // of page contents, for the ratio
-	failed                chan error   // the first failure
-	wait                  sync.WaitGroup
+	shrunk shrinkage
+	failed chan error // the first failure
+	wait   sync.WaitGroup
 }
 
 // outlet is one connection; mu keeps frames whole.
@@ -61,13 +60,17 @@ func (o *outlet) write(f link.Frame, wait time.Duration) error {
 	return o.out.Write(f)
 }
 
-// start lets every connection take batches from the table.
-func (s *sender) start(t *table) {
-	for _, o := range s.conns {
+// start lets every connection take batches from the table, and keep so many
+// contents.
+func (s *sender) start(t *table, slots int) {
+	if slots > 0 {
+		t.carry(len(s.conns))
+	}
+	for i, o := range s.conns {
 		s.wait.Add(1)
 		go func() {
 			defer s.wait.Done()
-			if err := s.run(o, t); err != nil {
+			if err := s.run(i, o, t, newSlots(slots)); err != nil {
 				s.fail(err)
 				t.close()
 			}
@@ -82,15 +85,16 @@ func (s *sender) fail(err error) {
 	}
 }
 
-func (s *sender) run(o *outlet, t *table) error {
+func (s *sender) run(connection int, o *outlet, t *table, kept *slots) error {
 	compressor, err := link.NewCompressor()
 	if err != nil {
 		return err
 	}
 	var b batch
 	var body []byte
-	for t.take(&b) {
-		begun := time.Now()
+	for t.take(connection, &b) {
+		begun, content := time.Now(), len(b.contents)*link.PageSize
+		kept.rememberAndShorten(&b)
 		body = link.AppendPages(body[:0], b.pages)
 		f := link.Frame{Type: link.Pages, Count: uint16(len(b.pages)), Body: body}
 		var compressing time.Duration
@@ -98,9 +102,8 @@ func (s *sender) run(o *outlet, t *table) error {
 			f.Body, f.Codec, compressing = s.ladder.compress(compressor, body)
 		}
 		err := o.write(f, writeWait)
-		if len(b.contents) > 0 {
-			s.rawBytes.Add(int64(len(body)))
-			s.packedBytes.Add(int64(len(f.Body)))
+		if content > 0 {
+			s.shrunk.add(content, len(f.Body))
 		}
 		if more := t.put(&b); more && s.ladder != nil {
 			s.ladder.sent(len(s.conns), len(body), compressing, time.Since(begun))
@@ -122,14 +125,37 @@ func (s *sender) barrier(round uint32) error {
 	return nil
 }
 
-// ratio of what was written to the content it stood for.
-func (s *sender) ratio() float64 {
-	raw := s.rawBytes.Load()
-	if raw == 0 {
+// shrinkage is the ratio of what was written lately to the content that it
+// stood for: what is sent again goes as deltas, and shrinks more than what was
+// sent first.
+type shrinkage struct {
+	mu              sync.Mutex
+	content, packed float64 // bytes; older ones count less and less
+}
+
+// shrinkageMemory is how much content counts, in bytes.
+const shrinkageMemory = 8 << 20
+
+func (s *shrinkage) add(content, packed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.content += float64(content); s.content > shrinkageMemory {
+		s.content, s.packed = s.content/2, s.packed/2
+	}
+	s.packed += float64(packed)
+}
+
+func (s *shrinkage) ratio() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.content == 0 {
 		return 1
 	}
-	return float64(s.packedBytes.Load()) / float64(raw)
+	return s.packed / s.content
 }
+
+// ratio of what is written to the content that it stands for.
+func (s *sender) ratio() float64 { return s.shrunk.ratio() }
 
 // unsent bytes in the kernel, of all connections.
 func (s *sender) unsent() (n int64) {

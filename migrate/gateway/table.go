@@ -29,7 +29,9 @@ type entry struct {
 	data    *content // newest content that was not sent; nil: zero, or none
 	version uint32   // of what was sent last; 0: never sent
 	state   uint8
-	listed  bool // in waiting
+	carrier uint8 // connection that sent it last and keeps its content
+	carried bool  // there is one
+	listed  bool  // in waiting
 }
 
 // table holds all pages of a guest at the source. Contents that wait are
@@ -45,7 +47,7 @@ type table struct {
 	entries []entry
 	sum     digest
 
-	queue     []int // first in, first out
+	queue     queue
 	waiting   []int // holds every held page once, and some that were let go since
 	heldPages int
 	sending   int // batches taken and not yet written
@@ -87,7 +89,7 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	tagged := t.hasher.page(block, index, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.queue) >= maxQueued && !t.hurry && !t.closed {
+	for t.queue.length >= maxQueued && !t.hurry && !t.closed {
 		t.changed.Wait()
 	}
 	at := t.first[block] + int(index)
@@ -170,7 +172,11 @@ func (t *table) enqueue(at int) {
 		t.heldPages--
 	}
 	e.state = queued
-	t.queue = append(t.queue, at)
+	if e.carried {
+		t.queue.addFor(int(e.carrier), at)
+	} else {
+		t.queue.add(at)
+	}
 	t.changed.Broadcast()
 }
 
@@ -215,19 +221,30 @@ func (t *table) letGo() {
 	t.changed.Broadcast()
 }
 
-// take waits for work and fills a batch: up to link.MaxBatchPages contents. ok
-// is false when the table was closed. Every batch taken must be put back.
-func (t *table) take(batch *batch) (ok bool) {
+// carry makes pages wait for the connection that keeps their content, of so
+// many.
+func (t *table) carry(connections int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue.own = make([][]int, connections)
+}
+
+// take waits for work for a connection and fills a batch: up to
+// link.MaxBatchPages contents. ok is false when the table was closed. Every batch
+// taken must be put back.
+func (t *table) take(connection int, batch *batch) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
-		for len(t.queue) == 0 && !t.closed {
+		list, stolen := t.queue.next(connection)
+		for len(*list) == 0 && !t.closed {
 			t.changed.Wait()
+			list, stolen = t.queue.next(connection)
 		}
 		if t.closed {
 			return false
 		}
-		t.fill(batch)
+		t.fill(batch, list, connection, stolen)
 		if len(batch.pages) > 0 {
 			t.sending++
 			return true
@@ -236,11 +253,11 @@ func (t *table) take(batch *batch) (ok bool) {
 	}
 }
 
-func (t *table) fill(batch *batch) {
+func (t *table) fill(batch *batch, list *[]int, connection int, stolen bool) {
 	batch.pages, batch.contents = batch.pages[:0], batch.contents[:0]
 	used := 0
-	for used < len(t.queue) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
-		at := t.queue[used]
+	for used < len(*list) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
+		at := (*list)[used]
 		used++
 		e := &t.entries[at]
 		if e.state != queued {
@@ -250,16 +267,20 @@ func (t *table) fill(batch *batch) {
 		e.version++
 		e.sent = e.newest
 		block := t.blockOf(at)
-		p := link.Page{Block: uint8(block), Index: uint32(at - t.first[block]), Version: e.version}
+		p := link.Page{Block: uint8(block), Kind: link.Zero, Index: uint32(at - t.first[block]), Version: e.version}
 		if e.data != nil {
-			p.Data = e.data[:]
+			p.Kind, p.Data = link.Whole, e.data[:]
+			if len(t.queue.own) > 0 && !stolen {
+				p.Kind, e.carrier, e.carried = link.Keep, uint8(connection), true
+			}
 			batch.contents = append(batch.contents, e.data)
 			e.data = nil
 			t.pending--
 		}
 		batch.pages = append(batch.pages, p)
 	}
-	t.queue = t.queue[used:]
+	*list = (*list)[used:]
+	t.queue.length -= used
 	t.changed.Broadcast()
 }
 
@@ -278,14 +299,14 @@ func (t *table) put(batch *batch) (more bool) {
 	t.free = append(t.free, batch.contents...)
 	t.sending--
 	t.changed.Broadcast()
-	return len(t.queue) > 0
+	return t.queue.length > 0
 }
 
 // drained waits until nothing is queued or being written; false when closed.
 func (t *table) drained() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for (len(t.queue) > 0 || t.sending > 0) && !t.closed {
+	for (t.queue.length > 0 || t.sending > 0) && !t.closed {
 		t.changed.Wait()
 	}
 	return !t.closed
@@ -318,7 +339,7 @@ const regionGap = 16
 func (t *table) load() load {
 	t.mu.Lock()
 	l := load{contentBytes: int64(t.pending) * stream.PageSize, heldBytes: int64(t.heldPages) * stream.PageSize, sending: t.sending}
-	pages := append([]int(nil), t.queue...)
+	pages := t.queue.all()
 	for _, at := range t.waiting {
 		if t.entries[at].state == held {
 			pages = append(pages, at)
@@ -340,7 +361,7 @@ func (t *table) load() load {
 func (t *table) queued() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.queue)
+	return t.queue.length
 }
 
 func (t *table) digest() digest {

@@ -68,7 +68,7 @@ func (t *table) takeAll(tt *testing.T) (all []sent) {
 	for t.queued() > 0 {
 		var b batch
 		done := make(chan bool, 1)
-		go func() { done <- t.take(&b) }()
+		go func() { done <- t.take(0, &b) }()
 		select {
 		case ok := <-done:
 			if !ok {
@@ -301,7 +301,7 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	b := tableOf(t, rule{})
 	b.page(t, 0, 1, 1)
 	var work batch
-	if !b.take(&work) {
+	if !b.take(0, &work) {
 		t.Fatal("take() = false")
 	}
 	done := make(chan bool, 1)
@@ -321,7 +321,7 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	if <-done {
 		t.Error("drained() of a closed table = true; want false")
 	}
-	if b.take(&work) {
+	if b.take(0, &work) {
 		t.Error("take() of a closed table = true; want false")
 	}
 }
@@ -337,7 +337,7 @@ func BenchmarkLetGoOfALargeGuest(b *testing.B) {
 	data := make([]byte, stream.PageSize)
 	for b.Loop() {
 		b.StopTimer()
-		large.hurry, large.queue = false, nil
+		large.hurry, large.queue = false, queue{}
 		for i := range uint64(2000) {
 			e := &large.entries[i*1000]
 			e.state, e.listed = idle, false

@@ -94,8 +94,8 @@ type SourceConfig struct {
 	MarginMs int `json:"margin_ms"` // kept for a resume; 20 ms when 0, see defaults
 
 	Connections    int `json:"connections"`      // 2 when 0
-	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for
-	FixedMs        int `json:"fixed_ms"`         // pause without pages, assumed at first; 25 when 0
+	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for, at least; more often while that takes little
+	FixedMs        int `json:"fixed_ms"`         // pause without pages and round trips, which are measured; 25 when 0
 	TimeoutS       int `json:"timeout_s"`        // of the whole move; 600 when 0
 	HeldMiB        int `json:"held_mib"`         // 512 when 0: contents that a policy may hold; with what the stop brings it may be twice that
 	// DeltaCacheMiB of contents that were sent are kept here, and as many at the

@@ -111,6 +111,7 @@ func (p *passes) end() {
 		return
 	default:
 	}
+	took := time.Since(p.started)
 	arrived, fresh := s.table.passEnd()
 	d := s.decide(arrived, fresh)
 	if d.Verdict != policy.Wait {
@@ -121,14 +122,28 @@ func (p *passes) end() {
 		}
 		return
 	}
-	wait := time.Until(p.started.Add(time.Duration(s.cfg.PassIntervalMs) * time.Millisecond))
-	timer := time.NewTimer(max(0, wait))
+	timer := time.NewTimer(max(0, time.Until(p.started.Add(s.interval(took)))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-s.hurry:
 	}
 	p.started = time.Now()
+}
+
+// Bounds of the pace of passes.
+const (
+	shortestPass = 50 * time.Millisecond
+	passShare    = 20 // of the time may go into passes: one part of so many
+)
+
+// interval from the start of a pass that took so long to the start of the next
+// one. An idle guest's passes take 2 ms: to look more often costs it little and
+// ends the move sooner. A busy one's, or those that the link holds up, keep the
+// set pace.
+func (s *source) interval(took time.Duration) time.Duration {
+	longest := time.Duration(s.cfg.PassIntervalMs) * time.Millisecond
+	return min(longest, max(shortestPass, passShare*took))
 }
 
 // decide reports the pass and asks the policy.
@@ -141,7 +156,7 @@ func (s *source) decide(arrived, fresh int) policy.Decision {
 		FreshBytes:    int64(fresh) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
 		Ratio:         s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
-		Fixed: time.Duration(s.cfg.FixedMs) * time.Millisecond, Regions: l.regions,
+		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}
 	d := s.policy.Decide(situation)

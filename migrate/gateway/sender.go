@@ -165,6 +165,24 @@ func (s *sender) unsent() (n int64) {
 	return n
 }
 
+// roundTrips that a switchover waits for: DIGEST to READY, COMMIT to RUNNING.
+const roundTrips = 2
+
+// waits is what the length of the path adds to every switchover.
+func (s *sender) waits() (d time.Duration) {
+	for _, o := range s.conns[:min(1, len(s.conns))] { // control frames go over connection 0
+		d = roundTrips * o.conn.RoundTrip()
+	}
+	return d
+}
+
+// shrink keeps what is written from now on from waiting in the kernel.
+func (s *sender) shrink() {
+	for _, o := range s.conns {
+		_ = o.conn.Shrink() // it costs milliseconds, no more
+	}
+}
+
 // abort cuts all connections: a writer that is blocked returns at once. TLS is
 // not closed in an orderly way, since that would write.
 func (s *sender) abort() {

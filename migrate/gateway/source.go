@@ -339,7 +339,9 @@ func (s *source) stream(ctx context.Context) {
 				s.result.EstimateMs = ms(d.Estimate)
 				s.giveUp(Refused, d.Reason)
 				return
-			case !s.allowed(ctx, d):
+			}
+			s.send.shrink()
+			if !s.allowed(ctx, d) {
 				return
 			}
 			s.switchover(ctx, d.Estimate)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -69,7 +70,10 @@ func (w *wire) passKept() error {
 // under way, in bytes: it is part of the pause. What is under way is what the
 // path holds, and is not bounded here: a send buffer of 128 KiB carried no more
 // than 150 Mbit/s over a gigabit path with 20 ms of round trip.
-const notSent = 128 << 10
+const (
+	notSent       = 128 << 10
+	notSentAtLast = 16 << 10
+)
 
 // Conn is one connection of a move.
 type Conn struct {
@@ -104,6 +108,28 @@ func (c Conn) Unsent() int64 {
 	}
 	return int64(n)
 }
+
+// RoundTrip is the shortest that the kernel has seen lately on this connection
+// (TCP_INFO); 0 when it does not say.
+func (c Conn) RoundTrip() time.Duration {
+	raw, err := c.raw.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var us uint32
+	if err := raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			us = info.Min_rtt
+		}
+	}); err != nil || us == math.MaxUint32 {
+		return 0
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// Shrink leaves little waiting in the kernel from now on: what waits with us
+// can still be overwritten by newer contents.
+func (c Conn) Shrink() error { return setNotSent(c.raw, notSentAtLast) }
 
 // Client makes the source's side of a connection. The peer must be peerName.
 func Client(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter) (Conn, error) {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"bumpless/migrate/link"
 )
@@ -18,6 +19,7 @@ import (
 // are filled and evicted by the source alone. A fault here, in whatever end,
 // makes another content, another digest, and so a roll-back.
 type slots struct {
+	mu       sync.Mutex // the prober looks too
 	limit    int
 	contents []*content
 	owners   []uint64       // of each slot
@@ -33,6 +35,8 @@ func newSlots(limit int) *slots { return &slots{limit: limit, at: map[uint64]int
 // content is kept, and keeps the new contents. What is not needed any more comes
 // back in the batch's contents.
 func (s *slots) rememberAndShorten(b *batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.scratch = s.scratch[:0]
 	next := 0
 	for i := range b.pages {
@@ -78,6 +82,23 @@ func (s *slots) page(p *link.Page, c **content) {
 	s.contents[slot], *c = *c, s.contents[slot]
 }
 
+// try makes a page what it would be on the link, and changes nothing here. The
+// delta lies in scratch.
+func (s *slots) try(p *link.Page, scratch []byte) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, known := s.at[uint64(p.Block)<<32|uint64(p.Index)]
+	if !known {
+		return scratch
+	}
+	from := len(scratch)
+	scratch, ok := link.AppendDelta(scratch, s.contents[slot][:], p.Data)
+	if ok {
+		p.Kind, p.Slot, p.Data = link.Delta, uint32(slot), scratch[from:len(scratch):len(scratch)]
+	}
+	return scratch
+}
+
 // place returns a slot for a page that has none; -1 when there are no slots. A
 // page that was sent again since the hand came by last stays.
 func (s *slots) place() int {
@@ -102,6 +123,7 @@ func (s *slots) place() int {
 type keeper struct {
 	limit    int
 	contents []*content
+	pool     pool
 	whole    [4 * link.MaxBatchPages]content // what the batch's deltas led to
 }
 
@@ -139,7 +161,7 @@ func (k *keeper) keep(p *link.Page) error {
 	case at >= int64(k.limit):
 		return fmt.Errorf("page %d of block %d: slot %d, there are %d", p.Index, p.Block, p.Slot, k.limit)
 	case at == int64(len(k.contents)):
-		k.contents = append(k.contents, new(content))
+		k.contents = append(k.contents, k.pool.get())
 	case at > int64(len(k.contents)):
 		return errors.New("slots are not used in order")
 	}

@@ -68,6 +68,11 @@ func (s *source) startTable(record stream.Record) error {
 		return err
 	}
 	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize)
+	compressor, err := link.NewCompressor()
+	if err != nil {
+		return err
+	}
+	s.prober = &prober{send: s.send, compressor: compressor}
 	s.ram = ram
 	s.passes.Store(1) // from here on others may look at the table
 	s.send.start(s.table, min(s.granted, s.slots(ram, len(s.send.conns))))
@@ -131,6 +136,19 @@ func (p *passes) end() {
 	p.started = time.Now()
 }
 
+// ratio of everything that a stop would send: held pages as a sample of them
+// says, the others like those that were sent lately.
+func (s *source) ratio(l load, fresh int) float64 {
+	lately := s.send.ratio()
+	ofHeld, any := s.prober.ratio(s.table)
+	if !any {
+		return lately
+	}
+	others := float64(l.queuedBytes() + int64(l.sending*link.MaxBatchPages*stream.PageSize) + int64(fresh)*stream.PageSize)
+	heldBytes := float64(l.heldBytes)
+	return (ofHeld*heldBytes + lately*others) / (heldBytes + others)
+}
+
 // Bounds of the pace of passes.
 const (
 	shortestPass = 50 * time.Millisecond
@@ -155,7 +173,7 @@ func (s *source) decide(arrived, fresh int) policy.Decision {
 		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
 		FreshBytes:    int64(fresh) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
-		Ratio:         s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Ratio:         s.ratio(l, fresh), LinkBytesPerS: s.rate.bytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}

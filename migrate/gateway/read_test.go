@@ -30,6 +30,7 @@ func TestAPassEndsWhereMemoryBeginsAnew(t *testing.T) {
 		{"nothing is left of the last pass", []step{page(0, 7), end, end, page(0, 1), page(0, 2)}, 1},
 	} {
 		s := &source{policy: rule{}, table: tableOf(t, rule{}), send: newSender(nil, new(link.Meter), false), report: func(Event) {}, hurry: make(chan struct{})}
+		s.prober = &prober{send: s.send}
 		s.passes.Store(1)
 		p := passes{s: s}
 		for _, x := range c.steps {

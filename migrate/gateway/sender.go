@@ -17,7 +17,8 @@ import (
 type sender struct {
 	conns  []*outlet
 	meter  *link.Meter
-	ladder *ladder // nil: pages go as they are
+	ladder *ladder  // nil: pages go as they are
+	kept   []*slots // of each connection, from start on
 
 	shrunk shrinkage
 	failed chan error // the first failure
@@ -66,11 +67,14 @@ func (s *sender) start(t *table, slots int) {
 	if slots > 0 {
 		t.carry(len(s.conns))
 	}
+	for range s.conns {
+		s.kept = append(s.kept, newSlots(slots))
+	}
 	for i, o := range s.conns {
 		s.wait.Add(1)
 		go func() {
 			defer s.wait.Done()
-			if err := s.run(i, o, t, newSlots(slots)); err != nil {
+			if err := s.run(i, o, t); err != nil {
 				s.fail(err)
 				t.close()
 			}
@@ -85,7 +89,7 @@ func (s *sender) fail(err error) {
 	}
 }
 
-func (s *sender) run(connection int, o *outlet, t *table, kept *slots) error {
+func (s *sender) run(connection int, o *outlet, t *table) error {
 	compressor, err := link.NewCompressor()
 	if err != nil {
 		return err
@@ -94,7 +98,7 @@ func (s *sender) run(connection int, o *outlet, t *table, kept *slots) error {
 	var body []byte
 	for t.take(connection, &b) {
 		begun, content := time.Now(), len(b.contents)*link.PageSize
-		kept.rememberAndShorten(&b)
+		s.kept[connection].rememberAndShorten(&b)
 		body = link.AppendPages(body[:0], b.pages)
 		f := link.Frame{Type: link.Pages, Count: uint16(len(b.pages)), Body: body}
 		var compressing time.Duration

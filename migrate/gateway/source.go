@@ -39,7 +39,8 @@ type source struct {
 	// granted slots: what the destination keeps of each connection.
 	granted int
 
-	table   *table // from RAM START on
+	table   *table  // from RAM START on
+	prober  *prober // the same
 	ram     uint64
 	result  Result
 	hurry   chan struct{} // closed when the guest is being stopped

@@ -55,7 +55,7 @@ type table struct {
 	pass      uint32
 	arrived   int // pages in this pass
 	fresh     int // pages in this pass that were not held
-	free      []*content
+	pool      pool
 	hurry     bool // the guest is stopped: nothing is held, nothing waits
 	closed    bool
 
@@ -138,18 +138,14 @@ func (t *table) keep(e *entry, data []byte) {
 	}
 	if e.data == nil {
 		t.pending++
-		if n := len(t.free); n > 0 {
-			e.data, t.free = t.free[n-1], t.free[:n-1]
-		} else {
-			e.data = new(content)
-		}
+		e.data = t.pool.get()
 	}
 	copy(e.data[:], data)
 }
 
 func (t *table) release(e *entry) {
 	if e.data != nil {
-		t.free = append(t.free, e.data)
+		t.pool.put(e.data)
 		e.data = nil
 		t.pending--
 	}
@@ -296,7 +292,9 @@ func (t *table) blockOf(at int) int {
 func (t *table) put(batch *batch) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.free = append(t.free, batch.contents...)
+	for _, c := range batch.contents {
+		t.pool.put(c)
+	}
 	t.sending--
 	t.changed.Broadcast()
 	return t.queue.length > 0

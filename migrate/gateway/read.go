@@ -82,6 +82,12 @@ func (s *source) startTable(record stream.Record) error {
 // passes finds the ends of passes in the order of pages: QEMU walks through
 // memory upwards, so a page at or below the last one begins a new pass. A
 // section without pages ends one too: nothing is dirty.
+//
+// QEMU looks for dirty pages as soon as it has written a pass, and then sits in
+// a write until it is read again. So after a wait what comes first was found
+// before the wait, and says nothing of it; only the pass behind that does. The
+// two count as one. (Taken for a pass of its own, the old one of 100 pages made
+// the estimate 36 ms where the 1700 pages behind it took 190.)
 type passes struct {
 	s         *source
 	started   time.Time
@@ -89,6 +95,7 @@ type passes struct {
 	lastAt    uint64
 	any       bool // pages came in this pass
 	inSection bool // pages came in this section
+	old       bool // what comes was found before the wait
 }
 
 func (p *passes) page(r stream.Record) error {
@@ -110,6 +117,10 @@ func (p *passes) sectionEnd() {
 // due: reading on at once would make QEMU look for dirty pages all the time.
 func (p *passes) end() {
 	p.any = false
+	if p.old {
+		p.old = false
+		return
+	}
 	s := p.s
 	select {
 	case <-s.hurry:
@@ -127,7 +138,9 @@ func (p *passes) end() {
 		}
 		return
 	}
-	timer := time.NewTimer(max(0, time.Until(p.started.Add(s.interval(took)))))
+	wait := max(0, time.Until(p.started.Add(s.interval(took))))
+	p.old = wait > 0
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

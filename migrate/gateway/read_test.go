@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -58,5 +59,24 @@ func TestPassesComeOftenWhileTheyTakeLittle(t *testing.T) {
 		if got := s.interval(c.took); got != c.want {
 			t.Errorf("interval(%v), %d ms set = %v; want %v", c.took, c.setMs, got, c.want)
 		}
+	}
+}
+
+// What QEMU had found before a wait is not what the wait brought.
+func TestWhatWasFoundBeforeAWaitIsNoPassOfItsOwn(t *testing.T) {
+	var pages []int
+	s := &source{policy: rule{}, table: tableOf(t, rule{}), send: newSender(nil, new(link.Meter), false), hurry: make(chan struct{}),
+		cfg: SourceConfig{PassIntervalMs: 30}, report: func(e Event) { pages = append(pages, e.Pass.Pages) }}
+	s.prober = &prober{send: s.send}
+	s.passes.Store(1)
+	p := passes{s: s, started: time.Now().Add(-time.Second)} // the first pass took long: no wait after it
+	for _, found := range [][]int{{0, 1, 2, 3, 4, 5, 6, 7}, {1, 5}, {2}, {0, 1, 2, 3, 4}, {3}, {1, 2, 3}, {0}} {
+		for _, index := range found {
+			must(t, p.page(stream.Record{Offset: uint64(index) * stream.PageSize, Zero: true}))
+		}
+	}
+	// All; 1 and 5, and then a wait; 2 was found before it.
+	if want := []int{8, 2, 6, 4}; !slices.Equal(pages, want) {
+		t.Errorf("passes of %v pages; want %v", pages, want)
 	}
 }

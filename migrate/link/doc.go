@@ -9,6 +9,10 @@
 // connection; each bears a version, and at the receiver the newest version of
 // a page wins, whichever way it came. A Barrier is sent over every connection:
 // once the receiver has seen it on all, everything sent before has arrived.
+//
+// A page goes whole, as zeros, or as a delta against what its connection has
+// carried for it before (Kind). Deltas need memory at both ends; how much is
+// agreed in HELLO, and a peer that says nothing there gets none.
 package link
 
 import (

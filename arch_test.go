@@ -45,6 +45,7 @@ var home = map[string]string{
 	"github.com/goccy/go-yaml":            "appliance/config",
 	"github.com/spf13/cobra":              "appliance/console",
 	"github.com/klauspost/compress":       "migrate/link",
+	"github.com/DataDog/zstd":             "migrate/link", // libzstd, where there is cgo: twice as fast on guest RAM
 	"github.com/google/gopacket":          "iec61850/ether",
 }
 

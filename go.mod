@@ -3,6 +3,7 @@ module bumpless
 go 1.26.0
 
 require (
+	github.com/DataDog/zstd v1.5.7
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/gopacket v1.1.19
 	github.com/hashicorp/go-hclog v1.6.2

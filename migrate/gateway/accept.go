@@ -71,7 +71,7 @@ func (d *destination) accept(ctx context.Context) error {
 			return late("waiting for the source's gateway", ctx)
 		}
 	}
-	return writeHello(d.seats[0].conn, hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: len(d.seats)})
+	return writeHello(d.seats[0].conn, hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: len(d.seats), Slots: d.slots})
 }
 
 func (d *destination) acceptOn(ctx context.Context, l net.Listener, config *tls.Config, callers chan<- caller, places chan struct{}) {
@@ -111,7 +111,8 @@ func (d *destination) greet(ctx context.Context, raw *net.TCPConn, config *tls.C
 	if c.err = c.conn.SetReadDeadline(time.Now().Add(dialTimeout)); c.err != nil {
 		return c
 	}
-	c.reader = link.NewReader(bufio.NewReaderSize(c.conn, 64<<10))
+	// A small buffer, for headers: a batch goes past it, and is not copied twice.
+	c.reader = link.NewReader(bufio.NewReader(c.conn))
 	if c.hello, c.err = readHello(c.reader, d.cfg.Move, d.cfg.Guest); c.err != nil {
 		return c
 	}
@@ -141,6 +142,7 @@ func (d *destination) seat(c caller) error {
 			return err
 		}
 		d.hasher = h
+		d.slots = min(c.hello.Slots, slotsFor(d.cfg.DeltaCacheMiB, d.cfg.RAMBytes, len(d.seats)))
 	} else if len(c.hello.Key) != 0 {
 		return errors.New("a key outside connection 0")
 	}

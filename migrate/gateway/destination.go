@@ -27,6 +27,7 @@ type destination struct {
 	seats   []seat // of the source's connections, by number
 	exports exports
 	gone    chan struct{} // closed when the move is over
+	slots   int           // that are kept of each connection
 
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
@@ -188,6 +189,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 		return err
 	}
 	var pages []link.Page
+	kept := keeper{limit: d.slots}
 	for {
 		f, err := r.Read()
 		if err != nil {
@@ -205,6 +207,9 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 				return err
 			}
 			if pages, err = link.ReadPages(body, int(f.Count), pages); err != nil {
+				return err
+			}
+			if err = kept.restore(pages); err != nil {
 				return err
 			}
 			err = d.apply(pages)

@@ -37,8 +37,27 @@
 //
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
-// 0.5 % of RAMBytes; a peer or a guest that claims more is refused before
-// memory is taken.
+// 0.5 % of RAMBytes, and both DeltaCacheMiB, which are a quarter of RAMBytes
+// unless it is set; a peer or a guest that claims more is refused before memory
+// is taken.
+//
+// # Deltas
+//
+// What a policy with compression sends again goes as what has changed of it, if
+// that is short (QEMU's XBZRLE, link.AppendDelta). It must not weaken the digest,
+// which proves what the destination's QEMU was handed. So the destination's
+// gateway makes the whole content again, hands that to QEMU, and computes the tag
+// of that; nothing is taken on the source's word, and QEMU sees no delta.
+//
+// Both ends keep contents for that, each connection its own (slots, keeper). A
+// delta is made against what the same connection carried last for that page, so
+// it needs no acknowledgement and cannot be overtaken by its base or by another
+// use of the slot: a connection keeps its order. It need not be the base's next
+// version either, since what it leads to is the whole content of its own
+// version; versions from different connections meet as before, and the newest
+// wins. Pages wait for the connection that keeps them (queue), or go whole over
+// another one. Which content is evicted the source decides alone, by using a
+// slot again; pages that were sent again stay longest.
 package gateway
 
 import (
@@ -76,10 +95,14 @@ type SourceConfig struct {
 	MarginMs int `json:"margin_ms"` // kept for a resume; 20 ms when 0, see defaults
 
 	Connections    int `json:"connections"`      // 2 when 0
-	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for
-	FixedMs        int `json:"fixed_ms"`         // pause without pages, assumed at first; 25 when 0
+	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for, at least; more often while that takes little
+	FixedMs        int `json:"fixed_ms"`         // pause without pages and round trips, which are measured; 25 when 0
 	TimeoutS       int `json:"timeout_s"`        // of the whole move; 600 when 0
 	HeldMiB        int `json:"held_mib"`         // 512 when 0: contents that a policy may hold; with what the stop brings it may be twice that
+	// DeltaCacheMiB of contents that were sent are kept here, and as many at the
+	// destination, so that what changed of a page can be sent alone. 0: a quarter
+	// of the guest's RAM; -1: none. A small one costs bytes, nothing else.
+	DeltaCacheMiB int `json:"delta_cache_mib"`
 	// RAMBytes bounds the guest's RAM, and so this process's memory: about 2 %
 	// of it, beside HeldMiB. 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
@@ -112,7 +135,10 @@ type DestinationConfig struct {
 	TimeoutS int    `json:"timeout_s"`
 	// LocalDisks as the source's; their images are empty, and of the same size.
 	LocalDisks []string `json:"local_disks,omitempty"`
-	PauseAt    Phase    `json:"pause_at,omitempty"`
+	// DeltaCacheMiB bounds what the source may ask to be kept; 0: a quarter of
+	// RAMBytes; -1: none.
+	DeltaCacheMiB int   `json:"delta_cache_mib"`
+	PauseAt       Phase `json:"pause_at,omitempty"`
 }
 
 // Phase of a move, in order.

@@ -21,7 +21,7 @@ import (
 // fakeQEMU does what QEMU 10 was seen to do in a move, with a guest of a few
 // pages: no emulation, so that a test of the protocol takes milliseconds.
 type fakeQEMU struct {
-	t    *testing.T
+	t    testing.TB
 	Path string
 
 	listener net.Listener
@@ -43,6 +43,9 @@ type fakeQEMU struct {
 	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
 	clock     bool          // page 1 bears the time in ms at which it was found dirty
+
+	// In place of the guest of a few pages: what writes and reads the streams.
+	write, read func(q *fakeQEMU, pipe *os.File)
 }
 
 const (
@@ -50,11 +53,12 @@ const (
 	fakeSection = 2
 )
 
-func newFake(t *testing.T, status string) *fakeQEMU {
+func newFake(t testing.TB, status string) *fakeQEMU {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fake") // short: a socket's path has 108 bytes
 	must(t, err)
-	q := &fakeQEMU{t: t, Path: dir + "/qmp", memory: map[uint64]uint32{}, dirty: map[uint64]bool{}, status: status, clients: map[net.Conn]bool{}}
+	q := &fakeQEMU{t: t, Path: dir + "/qmp", memory: map[uint64]uint32{}, dirty: map[uint64]bool{}, status: status, clients: map[net.Conn]bool{},
+		write: (*fakeQEMU).send, read: (*fakeQEMU).load}
 	for i := range uint64(fakePages) {
 		if q.dirty[i*stream.PageSize] = true; i%3 != 0 {
 			q.memory[i*stream.PageSize] = uint32(i) + 1
@@ -156,9 +160,9 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 		for offset := range uint64(fakePages) {
 			q.dirty[offset*stream.PageSize] = true
 		}
-		go q.send(q.pipe)
+		go q.write(q, q.pipe)
 	case "migrate-incoming":
-		go q.load(q.pipe)
+		go q.read(q, q.pipe)
 	case "migrate_cancel":
 		if q.migration == "active" {
 			q.migration = "cancelled"

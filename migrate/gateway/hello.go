@@ -20,7 +20,26 @@ type hello struct {
 	// for one of them, beside those that are counted: NBD follows the answer.
 	Disks int `json:"disks,omitempty"`
 	Disk  int `json:"disk,omitempty"`
+	// Slots of each connection that the sender would keep contents in, for
+	// deltas; the smaller number counts. A peer that does not know of them says
+	// nothing: 0.
+	Slots int `json:"slots,omitempty"`
 }
+
+// slotsFor is how many contents each of so many connections keeps.
+func slotsFor(deltaCacheMiB int, ram uint64, connections int) int {
+	bytes := uint64(deltaCacheMiB) << 20
+	switch {
+	case deltaCacheMiB < 0:
+		return 0
+	case deltaCacheMiB == 0:
+		bytes = ram / deltaShare
+	}
+	return int(bytes / link.PageSize / uint64(connections))
+}
+
+// deltaShare: a fresh Debian guest has content in 21 % of its RAM.
+const deltaShare = 4
 
 const maxConnections = 16
 
@@ -55,8 +74,8 @@ func readHello(r *link.Reader, move, guest string) (hello, error) {
 	if h.Move != move || h.Guest != guest {
 		return h, fmt.Errorf("read HELLO: the peer means move %q of guest %q, this is move %q of guest %q", h.Move, h.Guest, move, guest)
 	}
-	if h.Total < 1 || h.Total > maxConnections || h.Connection < 0 || h.Connection >= h.Total {
-		return h, fmt.Errorf("read HELLO: connection %d of %d, want at most %d", h.Connection, h.Total, maxConnections)
+	if h.Total < 1 || h.Total > maxConnections || h.Connection < 0 || h.Connection >= h.Total || h.Slots < 0 {
+		return h, fmt.Errorf("read HELLO: connection %d of %d with %d slots, want at most %d", h.Connection, h.Total, h.Slots, maxConnections)
 	}
 	if h.Disks < 0 || h.Disks > maxLocalDisks || h.Disk < 0 || h.Disk > h.Disks {
 		return h, fmt.Errorf("read HELLO: disk %d of %d, want at most %d", h.Disk, h.Disks, maxLocalDisks)

@@ -36,7 +36,7 @@ func (t *table) load(fresh int) load {
 	t.mu.Lock()
 	l := load{contentBytes: int64(t.pending) * stream.PageSize, heldBytes: int64(t.heldPages) * stream.PageSize, sending: t.sending,
 		ratio: t.expectedRatio(fresh)}
-	pages := append([]int(nil), t.queue...)
+	pages := t.queue.all()
 	for _, at := range t.waiting {
 		if t.entries[at].state == held {
 			pages = append(pages, at)

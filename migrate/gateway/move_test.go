@@ -20,13 +20,14 @@ import (
 
 // bench is a move between two fake QEMUs.
 type bench struct {
-	t           *testing.T
+	t           testing.TB
 	src, dst    *fakeQEMU
 	site        *linktest.Site
 	source      SourceConfig
 	destination DestinationConfig
 	ask         Asker
 	valve       *valve
+	direct      bool // past the valve
 	onEvent     func(side string, e Event)
 	strangers   func(address string) // come before the source
 
@@ -40,7 +41,7 @@ func files(s *linktest.Site, name string) link.Files {
 	return link.Files{Cert: cert, Key: key, CA: ca}
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, src: newFake(t, "running"), dst: newFake(t, "inmigrate"), site: linktest.NewSite(t), valve: &valve{t: t}, refused: make(chan string, 100)}
 	b.source = SourceConfig{Move: "m", Guest: "g", QMP: b.src.Path, RunDir: t.TempDir(), Policy: "precopy", TLS: files(b.site, "src"), Peer: "dst",
@@ -77,7 +78,9 @@ func (b *bench) begin() {
 		if b.strangers != nil {
 			b.strangers(a[0])
 		}
-		b.source.Addresses = []string{b.valve.to(a[0])}
+		if b.source.Addresses = a; !b.direct {
+			b.source.Addresses = []string{b.valve.to(a[0])}
+		}
 	case <-time.After(10 * time.Second):
 		b.t.Fatal("the destination does not listen")
 	}
@@ -130,7 +133,7 @@ func (b *bench) guest(where string) {
 
 // valve is a link that can be shut: nothing is lost, nothing passes.
 type valve struct {
-	t    *testing.T
+	t    testing.TB
 	mu   sync.Mutex
 	shut chan struct{} // not nil while it is shut; closed when it opens
 }

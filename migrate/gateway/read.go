@@ -79,7 +79,7 @@ func (s *source) startTable(record stream.Record) error {
 		}
 	}
 	s.passes.Store(1) // from here on others may look at the table
-	s.send.start(s.table)
+	s.send.start(s.table, min(s.granted, s.slots(ram, len(s.send.conns))))
 	return nil
 }
 
@@ -180,6 +180,7 @@ func (p *passes) record(found time.Time) error {
 // due: reading on at once would make QEMU look for dirty pages all the time.
 func (p *passes) end() {
 	s := p.s
+	took := time.Since(p.started)
 	brought := s.table.passEnd(policy.Moment{
 		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
 		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
@@ -193,12 +194,12 @@ func (p *passes) end() {
 		}
 		return
 	}
-	p.wait()
+	p.wait(took)
 	p.started = time.Now()
 }
 
-func (p *passes) wait() {
-	wait := time.Until(p.started.Add(time.Duration(p.s.cfg.PassIntervalMs) * time.Millisecond))
+func (p *passes) wait(took time.Duration) {
+	wait := time.Until(p.started.Add(p.s.interval(took)))
 	if wait <= 0 {
 		return
 	}
@@ -225,6 +226,21 @@ func inPipe(pipe *net.UnixConn) int64 {
 	return int64(n)
 }
 
+// Bounds of the pace of passes.
+const (
+	shortestPass = 50 * time.Millisecond
+	passShare    = 20 // of the time may go into passes: one part of so many
+)
+
+// interval from the start of a pass that took so long to the start of the next
+// one. An idle guest's passes take 2 ms: to look more often costs it little and
+// ends the move sooner. A busy one's, or those that the link holds up, keep the
+// set pace.
+func (s *source) interval(took time.Duration) time.Duration {
+	longest := time.Duration(s.cfg.PassIntervalMs) * time.Millisecond
+	return min(longest, max(shortestPass, passShare*took))
+}
+
 // askAllowance is the time that a daemon which is asked is expected to take: the
 // guest writes on meanwhile.
 const askAllowance = 50 * time.Millisecond
@@ -245,7 +261,7 @@ func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) p
 		FreshBytes:    brought.LastLook(before, elapsed) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
 		Ratio:         l.ratio, LinkBytesPerS: s.rate.bytesPerS(),
-		Fixed: time.Duration(s.cfg.FixedMs) * time.Millisecond, Regions: l.regions,
+		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}
 	d := s.policy.Decide(situation)

@@ -50,7 +50,7 @@ func (r *recorder) page(at int, data []byte) error {
 	case len(r.trace.Passes) > 0 && is == was:
 		class = replay.Unchanged
 	case data != nil:
-		packed, _ := r.compressor.Compress(data)
+		packed, _ := r.compressor.Compress(data, link.Usual)
 		class = replay.Packed(len(packed))
 	case len(r.trace.Passes) == 0:
 		return nil // the bulk has what is not zero

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"bumpless/migrate/link"
@@ -16,13 +15,14 @@ import (
 // sender writes to all connections of a move: one goroutine for each takes
 // batches from the table. Frames of other kinds go over connection 0.
 type sender struct {
-	conns    []*outlet
-	meter    *link.Meter
-	compress bool
+	conns  []*outlet
+	meter  *link.Meter
+	ladder *ladder  // nil: pages go as they are
+	kept   []*slots // of each connection, from start on
 
-	rawBytes, packedBytes atomic.Int64 // of page contents, for the ratio
-	failed                chan error   // the first failure
-	wait                  sync.WaitGroup
+	shrunk shrinkage
+	failed chan error // the first failure
+	wait   sync.WaitGroup
 }
 
 // outlet is one connection; mu keeps frames whole.
@@ -35,7 +35,10 @@ type outlet struct {
 func newOutlet(c link.Conn) *outlet { return &outlet{conn: c, out: link.NewWriter(c)} }
 
 func newSender(conns []link.Conn, meter *link.Meter, compress bool) *sender {
-	s := &sender{meter: meter, compress: compress, failed: make(chan error, 1)}
+	s := &sender{meter: meter, failed: make(chan error, 1)}
+	if compress {
+		s.ladder = newLadder()
+	}
 	for _, c := range conns {
 		s.conns = append(s.conns, newOutlet(c))
 	}
@@ -58,13 +61,20 @@ func (o *outlet) write(f link.Frame, wait time.Duration) error {
 	return o.out.Write(f)
 }
 
-// start lets every connection take batches from the table.
-func (s *sender) start(t *table) {
-	for _, o := range s.conns {
+// start lets every connection take batches from the table, and keep so many
+// contents.
+func (s *sender) start(t *table, slots int) {
+	if slots > 0 {
+		t.carry(len(s.conns))
+	}
+	for range s.conns {
+		s.kept = append(s.kept, newSlots(slots))
+	}
+	for i, o := range s.conns {
 		s.wait.Add(1)
 		go func() {
 			defer s.wait.Done()
-			if err := s.run(o, t); err != nil {
+			if err := s.run(i, o, t); err != nil {
 				s.fail(err)
 				t.close()
 			}
@@ -79,27 +89,31 @@ func (s *sender) fail(err error) {
 	}
 }
 
-func (s *sender) run(o *outlet, t *table) error {
+func (s *sender) run(connection int, o *outlet, t *table) error {
 	compressor, err := link.NewCompressor()
 	if err != nil {
 		return err
 	}
 	var b batch
 	var body []byte
-	for t.take(&b) {
+	for t.take(connection, &b) {
+		begun, content := time.Now(), len(b.contents)*link.PageSize
+		s.kept[connection].rememberAndShorten(&b)
 		body = link.AppendPages(body[:0], b.pages)
 		f := link.Frame{Type: link.Pages, Count: uint16(len(b.pages)), Body: body}
-		if s.compress {
-			f.Body, f.Codec = compressor.Compress(body)
+		var compressing time.Duration
+		if s.ladder != nil {
+			f.Body, f.Codec, compressing = s.ladder.compress(compressor, body)
 		}
 		err := o.write(f, writeWait)
 		b.share = 0
-		if len(b.contents) > 0 {
-			b.share = uint8(max(1, (len(f.Body)*sixteenths+len(body)-1)/len(body)))
-			s.rawBytes.Add(int64(len(body)))
-			s.packedBytes.Add(int64(len(f.Body)))
+		if content > 0 {
+			b.share = uint8(max(1, (len(f.Body)*sixteenths+content-1)/content))
+			s.shrunk.add(content, len(f.Body))
 		}
-		t.put(&b)
+		if more := t.put(&b); more && s.ladder != nil {
+			s.ladder.sent(len(s.conns), len(body), compressing, time.Since(begun))
+		}
 		if err != nil {
 			return err
 		}
@@ -117,14 +131,37 @@ func (s *sender) barrier(round uint32) error {
 	return nil
 }
 
-// ratio of what was written to the content it stood for.
-func (s *sender) ratio() float64 {
-	raw := s.rawBytes.Load()
-	if raw == 0 {
+// shrinkage is the ratio of what was written lately to the content that it
+// stood for: what is sent again goes as deltas, and shrinks more than what was
+// sent first.
+type shrinkage struct {
+	mu              sync.Mutex
+	content, packed float64 // bytes; older ones count less and less
+}
+
+// shrinkageMemory is how much content counts, in bytes.
+const shrinkageMemory = 8 << 20
+
+func (s *shrinkage) add(content, packed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.content += float64(content); s.content > shrinkageMemory {
+		s.content, s.packed = s.content/2, s.packed/2
+	}
+	s.packed += float64(packed)
+}
+
+func (s *shrinkage) ratio() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.content == 0 {
 		return 1
 	}
-	return float64(s.packedBytes.Load()) / float64(raw)
+	return s.packed / s.content
 }
+
+// ratio of what is written to the content that it stands for.
+func (s *sender) ratio() float64 { return s.shrunk.ratio() }
 
 // unsent bytes in the kernel, of all connections.
 func (s *sender) unsent() (n int64) {
@@ -132,6 +169,24 @@ func (s *sender) unsent() (n int64) {
 		n += o.conn.Unsent()
 	}
 	return n
+}
+
+// roundTrips that a switchover waits for: DIGEST to READY, COMMIT to RUNNING.
+const roundTrips = 2
+
+// waits is what the length of the path adds to every switchover.
+func (s *sender) waits() (d time.Duration) {
+	for _, o := range s.conns[:min(1, len(s.conns))] { // control frames go over connection 0
+		d = roundTrips * o.conn.RoundTrip()
+	}
+	return d
+}
+
+// shrink keeps what is written from now on from waiting in the kernel.
+func (s *sender) shrink() {
+	for _, o := range s.conns {
+		_ = o.conn.Shrink() // it costs milliseconds, no more
+	}
 }
 
 // abort cuts all connections: a writer that is blocked returns at once. TLS is

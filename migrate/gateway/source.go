@@ -36,6 +36,8 @@ type source struct {
 	rate   rate
 	hasher *hasher
 	key    []byte
+	// granted slots: what the destination keeps of each connection.
+	granted int
 
 	mirrors mirrors
 
@@ -95,6 +97,8 @@ func (c *SourceConfig) defaults() error {
 		return fmt.Errorf("budget_ms: %d must be more than margin_ms, %d", c.BudgetMs, c.MarginMs)
 	case c.PassIntervalMs < 1 || c.PassIntervalMs > 60_000:
 		return fmt.Errorf("pass_interval_ms: %d, want 1 to 60000", c.PassIntervalMs)
+	case c.DeltaCacheMiB > 1<<20:
+		return fmt.Errorf("delta_cache_mib: %d, want at most %d", c.DeltaCacheMiB, 1<<20)
 	case c.HeldMiB < 1 || c.HeldMiB > 1<<20:
 		return fmt.Errorf("held_mib: %d, want 1 to %d", c.HeldMiB, 1<<20)
 	}
@@ -237,7 +241,7 @@ func (s *source) connect(ctx context.Context) error {
 		if err == nil {
 			h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: i, Total: len(raws), Disks: len(s.cfg.LocalDisks)}
 			if i == 0 {
-				h.Key = s.key
+				h.Key, h.Slots = s.key, s.slots(s.cfg.RAMBytes, len(raws))
 			}
 			err = writeHello(c, h)
 		}
@@ -257,14 +261,25 @@ func (s *source) connect(ctx context.Context) error {
 	if err := conns[0].SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err
 	}
-	if _, err := readHello(reader, s.cfg.Move, s.cfg.Guest); err != nil {
+	answer, err := readHello(reader, s.cfg.Move, s.cfg.Guest)
+	if err != nil {
 		return err
 	}
+	s.granted = answer.Slots
 	if err := conns[0].SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	go s.listen(reader)
 	return nil
+}
+
+// slots that each connection keeps, of a guest with so much RAM. What is never
+// compressed is not shortened either: precopy is the baseline.
+func (s *source) slots(ram uint64, connections int) int {
+	if !s.policy.Traits().Compress {
+		return 0
+	}
+	return slotsFor(s.cfg.DeltaCacheMiB, ram, connections)
 }
 
 // listen reads what the destination says.
@@ -342,7 +357,9 @@ func (s *source) stream(ctx context.Context) {
 				s.result.EstimateMs = ms(d.Estimate)
 				s.giveUp(Refused, d.Reason)
 				return
-			case !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) || !s.caughtUp(ctx, lastLookWait):
+			}
+			s.send.shrink()
+			if !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) || !s.caughtUp(ctx, lastLookWait) {
 				return
 			}
 			s.switchover(ctx, d.Estimate)

@@ -118,7 +118,7 @@ func (s *source) drain(ctx context.Context, tail []byte) error {
 			done <- err
 			return
 		}
-		body, codec := compressor.Compress(tail)
+		body, codec := compressor.Compress(tail, link.Usual)
 		if !s.table.drained() {
 			done <- errors.New("the link broke while memory was being sent")
 			return

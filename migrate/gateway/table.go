@@ -28,7 +28,9 @@ type entry struct {
 	data    *content // newest content that was not sent; nil: zero, or none
 	version uint32   // of what was sent last; 0: never sent
 	state   uint8
-	listed  bool // in waiting
+	listed  bool  // in waiting
+	carrier uint8 // connection that sent it last and keeps its content
+	carried bool  // there is one
 	// share is what the content took on the link last, in sixteenths of a page,
 	// and is expected to take again; 0: never sent.
 	share uint8
@@ -47,7 +49,7 @@ type table struct {
 	entries []entry
 	sum     digest
 
-	queue     []int // first in, first out
+	queue     queue
 	waiting   []int // holds every held page once, and some that were let go since
 	heldPages int
 	sending   int // batches taken and not yet written
@@ -58,7 +60,7 @@ type table struct {
 	brought   policy.Brought // by this pass
 	// shares of the fresh pages: of this pass, and of the last.
 	freshShares, lastFreshShares int
-	free                         []*content
+	pool                         pool
 	hurry                        bool // the guest is stopped: nothing is held, nothing waits
 	closed                       bool
 
@@ -93,7 +95,7 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	tagged := t.hasher.page(block, index, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.queue) >= maxQueued && !t.hurry && !t.closed {
+	for t.queue.length >= maxQueued && !t.hurry && !t.closed {
 		t.changed.Wait()
 	}
 	e := &t.entries[at]
@@ -148,18 +150,14 @@ func (t *table) keep(e *entry, data []byte) {
 	if e.data == nil {
 		t.pending++
 		t.shares += e.expected()
-		if n := len(t.free); n > 0 {
-			e.data, t.free = t.free[n-1], t.free[:n-1]
-		} else {
-			e.data = new(content)
-		}
+		e.data = t.pool.get()
 	}
 	copy(e.data[:], data)
 }
 
 func (t *table) release(e *entry) {
 	if e.data != nil {
-		t.free = append(t.free, e.data)
+		t.pool.put(e.data)
 		e.data = nil
 		t.pending--
 		t.shares -= e.expected()
@@ -183,14 +181,18 @@ func (t *table) enqueue(at int) {
 		t.heldPages--
 	}
 	e.state = queued
-	t.queue = append(t.queue, at)
+	if e.carried {
+		t.queue.addFor(int(e.carrier), at)
+	} else {
+		t.queue.add(at)
+	}
 	t.changed.Broadcast()
 }
 
 // moment is what the policy may know now; mu is held.
 func (t *table) moment(now time.Duration) policy.Moment {
 	m := t.link
-	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(len(t.queue))*stream.PageSize
+	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(t.queue.length)*stream.PageSize
 	return m
 }
 
@@ -237,19 +239,30 @@ func (t *table) letGo() {
 	t.changed.Broadcast()
 }
 
-// take waits for work and fills a batch: up to link.MaxBatchPages contents. ok
-// is false when the table was closed. Every batch taken must be put back.
-func (t *table) take(batch *batch) (ok bool) {
+// carry makes pages wait for the connection that keeps their content, of so
+// many.
+func (t *table) carry(connections int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue.own = make([][]int, connections)
+}
+
+// take waits for work for a connection and fills a batch: up to
+// link.MaxBatchPages contents. ok is false when the table was closed. Every batch
+// taken must be put back.
+func (t *table) take(connection int, batch *batch) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
-		for len(t.queue) == 0 && !t.closed {
+		list, stolen := t.queue.next(connection)
+		for len(*list) == 0 && !t.closed {
 			t.changed.Wait()
+			list, stolen = t.queue.next(connection)
 		}
 		if t.closed {
 			return false
 		}
-		t.fill(batch)
+		t.fill(batch, list, connection, stolen)
 		if len(batch.pages) > 0 {
 			t.sending++
 			return true
@@ -258,11 +271,11 @@ func (t *table) take(batch *batch) (ok bool) {
 	}
 }
 
-func (t *table) fill(batch *batch) {
+func (t *table) fill(batch *batch, list *[]int, connection int, stolen bool) {
 	batch.pages, batch.contents, batch.at = batch.pages[:0], batch.contents[:0], batch.at[:0]
 	used := 0
-	for used < len(t.queue) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
-		at := t.queue[used]
+	for used < len(*list) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
+		at := (*list)[used]
 		used++
 		e := &t.entries[at]
 		if e.state != queued {
@@ -272,9 +285,12 @@ func (t *table) fill(batch *batch) {
 		e.version++
 		e.sent = e.newest
 		block := t.blockOf(at)
-		p := link.Page{Block: uint8(block), Index: uint32(at - t.first[block]), Version: e.version}
+		p := link.Page{Block: uint8(block), Kind: link.Zero, Index: uint32(at - t.first[block]), Version: e.version}
 		if e.data != nil {
-			p.Data = e.data[:]
+			p.Kind, p.Data = link.Whole, e.data[:]
+			if len(t.queue.own) > 0 && !stolen {
+				p.Kind, e.carrier, e.carried = link.Keep, uint8(connection), true
+			}
 			batch.contents = append(batch.contents, e.data)
 			batch.at = append(batch.at, at)
 			e.data = nil
@@ -283,7 +299,8 @@ func (t *table) fill(batch *batch) {
 		}
 		batch.pages = append(batch.pages, p)
 	}
-	t.queue = t.queue[used:]
+	*list = (*list)[used:]
+	t.queue.length -= used
 	t.changed.Broadcast()
 }
 
@@ -295,23 +312,26 @@ func (t *table) blockOf(at int) int {
 	return block
 }
 
-// put gives a written batch's contents back.
-func (t *table) put(batch *batch) {
+// put gives a written batch's contents back, and says whether more waits.
+func (t *table) put(batch *batch) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.free = append(t.free, batch.contents...)
+	for _, c := range batch.contents {
+		t.pool.put(c)
+	}
 	for _, at := range batch.at {
 		t.learn(&t.entries[at], batch.share)
 	}
 	t.sending--
 	t.changed.Broadcast()
+	return t.queue.length > 0
 }
 
 // drained waits until nothing is queued or being written; false when closed.
 func (t *table) drained() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for (len(t.queue) > 0 || t.sending > 0) && !t.closed {
+	for (t.queue.length > 0 || t.sending > 0) && !t.closed {
 		t.changed.Wait()
 	}
 	return !t.closed
@@ -329,7 +349,7 @@ func (t *table) close() {
 func (t *table) queued() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.queue)
+	return t.queue.length
 }
 
 func (t *table) digest() digest {

@@ -37,7 +37,7 @@ func tableOf(t *testing.T, r rule) *table {
 	return newTable(r, h, []stream.Block{{Name: "pc.ram", Size: 8 * stream.PageSize}, {Name: "vram", Size: 4 * stream.PageSize}}, 1000)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func (t *table) takeAll(tt *testing.T) (all []sent) {
 	for t.queued() > 0 {
 		var b batch
 		done := make(chan bool, 1)
-		go func() { done <- t.take(&b) }()
+		go func() { done <- t.take(0, &b) }()
 		select {
 		case ok := <-done:
 			if !ok {
@@ -264,7 +264,7 @@ func TestTheExpectedRatioIsThatOfThePagesThatWait(t *testing.T) {
 			b.page(t, 0, i, 1)
 		}
 		var work batch
-		if !b.take(&work) {
+		if !b.take(0, &work) {
 			t.Fatal("take() = false")
 		}
 		work.share = share
@@ -294,7 +294,7 @@ func TestTheExpectedRatioIsThatOfThePagesThatWait(t *testing.T) {
 	b.page(t, 0, 0, 3)
 	b.page(t, 0, 1, 3)
 	var work batch
-	b.take(&work)
+	b.take(0, &work)
 	b.page(t, 0, 0, 4)
 	work.share = 8
 	b.put(&work)
@@ -355,7 +355,7 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	b := tableOf(t, rule{})
 	b.page(t, 0, 1, 1)
 	var work batch
-	if !b.take(&work) {
+	if !b.take(0, &work) {
 		t.Fatal("take() = false")
 	}
 	done := make(chan bool, 1)
@@ -375,7 +375,7 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	if <-done {
 		t.Error("drained() of a closed table = true; want false")
 	}
-	if b.take(&work) {
+	if b.take(0, &work) {
 		t.Error("take() of a closed table = true; want false")
 	}
 }
@@ -391,7 +391,7 @@ func BenchmarkLetGoOfALargeGuest(b *testing.B) {
 	data := make([]byte, stream.PageSize)
 	for b.Loop() {
 		b.StopTimer()
-		large.hurry, large.queue = false, nil
+		large.hurry, large.queue = false, queue{}
 		for i := range uint64(2000) {
 			e := &large.entries[i*1000]
 			e.state, e.listed = idle, false

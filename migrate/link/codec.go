@@ -17,27 +17,31 @@ const (
 
 // Compressor compresses bodies. It is not safe for concurrent use.
 type Compressor struct {
-	encoder *zstd.Encoder
-	out     []byte
+	packer packer
+	out    []byte
 }
 
-// NewCompressor returns a compressor of one goroutine: a move must not steal
-// the cores of other guests. A single segment: only so does a small body say how
-// long it is, which the peer insists on.
+// NewCompressor returns a compressor that uses no goroutine but the caller's.
 func NewCompressor() (*Compressor, error) {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(maxBatch), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false))
+	p, err := newPacker()
 	if err != nil {
-		return nil, fmt.Errorf("make zstd encoder: %w", err)
+		return nil, err
 	}
-	return &Compressor{encoder: e}, nil
+	return &Compressor{packer: p}, nil
 }
 
 // Compress returns the shorter of body and its compression, and which it is.
 // The result is valid until the next call.
-func (c *Compressor) Compress(body []byte) ([]byte, Codec) {
-	c.out = c.encoder.EncodeAll(body, c.out[:0])
-	if len(c.out) < len(body) {
-		return c.out, Zstd
+func (c *Compressor) Compress(body []byte, e Effort) ([]byte, Codec) {
+	if e == None || len(body) == 0 {
+		return body, Plain
+	}
+	out, err := c.packer.pack(c.out[:0], body, e)
+	if err != nil {
+		return body, Plain // out of memory: it can go as it is
+	}
+	if c.out = out; len(out) < len(body) {
+		return out, Zstd
 	}
 	return body, Plain
 }

@@ -34,7 +34,8 @@ func TestWhatIsCompressedOpensAgain(t *testing.T) {
 			if n > maxBatch {
 				kind = Tail
 			}
-			packed, codec := c.Compress(body)
+			effort := Effort(n % int(None+1))
+			packed, codec := c.Compress(body, effort)
 			if len(packed) > len(body) {
 				t.Errorf("%d bytes of %s grew to %d", n, name, len(packed))
 			}

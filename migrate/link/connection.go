@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,32 +19,80 @@ import (
 // Meter counts what crosses the sockets, TLS included.
 type Meter struct{ Sent, Received atomic.Int64 }
 
-// meteredConn counts the bytes of one connection, under TLS.
-type meteredConn struct {
+// wire is one connection, under TLS. It counts its bytes, and gathers the
+// records of a frame so that the kernel sees one write and not five.
+type wire struct {
 	net.Conn
 	meter *Meter
+
+	mu        sync.Mutex // TLS may answer from the reader's goroutine
+	gathering bool
+	kept      []byte
 }
 
-func (c meteredConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.meter.Received.Add(int64(n))
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	w.meter.Received.Add(int64(n))
 	return n, err
 }
 
-func (c meteredConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.meter.Sent.Add(int64(n))
+func (w *wire) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.gathering {
+		return w.pass(b)
+	}
+	w.kept = append(w.kept, b...)
+	if len(w.kept) >= maxGathered {
+		if err := w.passKept(); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+// maxGathered bytes are kept: a batch with its TLS records, not a device state.
+const maxGathered = 80 << 10
+
+func (w *wire) pass(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	w.meter.Sent.Add(int64(n))
 	return n, err
 }
 
-// sendBuffer bounds what waits in the kernel of one connection, in bytes: it is
-// part of the pause. The kernel doubles it.
-const sendBuffer = 128 << 10
+func (w *wire) passKept() error {
+	_, err := w.pass(w.kept)
+	w.kept = w.kept[:0]
+	return err
+}
+
+// notSent bounds what waits in the kernel of one connection before it is even
+// under way, in bytes: it is part of the pause. What is under way is what the
+// path holds, and is not bounded here: a send buffer of 128 KiB carried no more
+// than 150 Mbit/s over a gigabit path with 20 ms of round trip.
+const (
+	notSent       = 128 << 10
+	notSentAtLast = 16 << 10
+)
 
 // Conn is one connection of a move.
 type Conn struct {
 	*tls.Conn
-	raw *net.TCPConn
+	raw  *net.TCPConn
+	wire *wire
+}
+
+func (c Conn) gather() {
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	c.wire.gathering = true
+}
+
+func (c Conn) flush() error {
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	c.wire.gathering = false
+	return c.wire.passKept()
 }
 
 // Unsent is how many bytes the kernel holds that the peer has not
@@ -60,6 +109,28 @@ func (c Conn) Unsent() int64 {
 	return int64(n)
 }
 
+// RoundTrip is the shortest that the kernel has seen lately on this connection
+// (TCP_INFO); 0 when it does not say.
+func (c Conn) RoundTrip() time.Duration {
+	raw, err := c.raw.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var us uint32
+	if err := raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			us = info.Min_rtt
+		}
+	}); err != nil || us == math.MaxUint32 {
+		return 0
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// Shrink leaves little waiting in the kernel from now on: what waits with us
+// can still be overwritten by newer contents.
+func (c Conn) Shrink() error { return setNotSent(c.raw, notSentAtLast) }
+
 // Client makes the source's side of a connection. The peer must be peerName.
 func Client(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter) (Conn, error) {
 	if err := tune(raw); err != nil {
@@ -67,7 +138,9 @@ func Client(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 	}
 	config = config.Clone()
 	config.ServerName = peerName
-	return Conn{tls.Client(meteredConn{raw, meter}, config), raw}, nil
+	config.DynamicRecordSizingDisabled = true // small records first, after each second of silence: the stop phase is one
+	w := &wire{Conn: raw, meter: meter}
+	return Conn{tls.Client(w, config), raw, w}, nil
 }
 
 // Server makes the destination's side. The peer's certificate must bear
@@ -83,7 +156,8 @@ func Server(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 		}
 		return state.PeerCertificates[0].VerifyHostname(peerName)
 	}
-	return Conn{tls.Server(meteredConn{raw, meter}, config), raw}, nil
+	w := &wire{Conn: raw, meter: meter}
+	return Conn{tls.Server(w, config), raw, w}, nil
 }
 
 // keepAlive notices within 20 s that the peer's host is gone: whoever only
@@ -94,10 +168,22 @@ func tune(c *net.TCPConn) error {
 	if err := errors.Join(c.SetNoDelay(true), c.SetKeepAliveConfig(keepAlive)); err != nil {
 		return fmt.Errorf("tune connection: %w", err)
 	}
-	if err := c.SetWriteBuffer(sendBuffer); err != nil && !errors.Is(err, syscall.EPERM) {
+	if err := setNotSent(c, notSent); err != nil {
 		return fmt.Errorf("tune connection: %w", err)
 	}
 	return nil
+}
+
+func setNotSent(c *net.TCPConn, bytes int) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
+	})
+	return errors.Join(err, failed)
 }
 
 // Files names the certificate, its key and the site's CA, PEM.

@@ -165,3 +165,30 @@ func TestFilesThatAreNotCertificatesAreNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestTheKernelKnowsTheRoundTrip(t *testing.T) {
+	site := linktest.NewSite(t)
+	rawClient, rawServer := loopback(t)
+	c, err := Client(rawClient, load(t, files(site, "host-a")), "host-b", new(Meter))
+	must(t, err)
+	s, err := Server(rawServer, load(t, files(site, "host-b")), "host-a", new(Meter))
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Handshake() }()
+	must(t, c.Handshake())
+	must(t, <-ended)
+	if d := c.RoundTrip(); d <= 0 || d > time.Second {
+		t.Errorf("RoundTrip() over loopback = %v; want something", d)
+	}
+	must(t, c.Shrink())
+	// A frame goes out at once, even if it is longer than what may wait.
+	go func() { ended <- Write(c, Frame{Type: Pages, Body: make([]byte, maxBatch)}) }()
+	f, err := NewReader(s).Read()
+	if must(t, <-ended); err != nil || len(f.Body) != maxBatch {
+		t.Errorf("Read() = %d bytes, %v; want %d", len(f.Body), err, maxBatch)
+	}
+	c.Cut()
+	if d := c.RoundTrip(); d != 0 {
+		t.Errorf("RoundTrip() of a connection that was cut = %v; want 0", d)
+	}
+}

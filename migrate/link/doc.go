@@ -9,6 +9,10 @@
 // connection; each bears a version, and at the receiver the newest version of
 // a page wins, whichever way it came. A Barrier is sent over every connection:
 // once the receiver has seen it on all, everything sent before has arrived.
+//
+// A page goes whole, as zeros, or as a delta against what its connection has
+// carried for it before (Kind). Deltas need memory at both ends; how much is
+// agreed in HELLO, and a peer that says nothing there gets none.
 package link
 
 import (
@@ -82,28 +86,57 @@ type Frame struct {
 // ErrTooLong: a frame claims more than its type may have.
 var ErrTooLong = errors.New("the frame is too long")
 
-// Writer writes frames, each in a single call to its output. It keeps its
-// buffer: pages leave by the thousand every second. It is not safe for
-// concurrent use.
+// Writer writes frames. It keeps its buffer: pages leave by the thousand every
+// second. It is not safe for concurrent use.
 type Writer struct {
 	out    io.Writer
 	buffer []byte
 }
 
+// gatherer is an output that can keep back what it is given and write it at
+// once: a Conn, whose TLS makes a record of each 16 KiB.
+type gatherer interface {
+	gather()
+	flush() error
+}
+
 // NewWriter writes to out.
 func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
+
+// longBody is from where a second write costs less than a copy, in bytes.
+const longBody = 8 << 10
 
 // Write writes one frame.
 func (w *Writer) Write(f Frame) error {
 	if len(f.Body) > bound(f.Type) {
 		return fmt.Errorf("write %s frame of %d bytes: %w", f.Type, len(f.Body), ErrTooLong)
 	}
-	w.buffer = append(append(w.buffer[:0], make([]byte, headerSize)...), f.Body...)
-	putHeader(w.buffer, f)
-	if _, err := w.out.Write(w.buffer); err != nil {
+	if err := w.write(f); err != nil {
 		return fmt.Errorf("write %s frame: %w", f.Type, err)
 	}
 	return nil
+}
+
+func (w *Writer) write(f Frame) error {
+	w.buffer = append(w.buffer[:0], make([]byte, headerSize)...)
+	putHeader(w.buffer, f)
+	if len(f.Body) < longBody {
+		w.buffer = append(w.buffer, f.Body...)
+		_, err := w.out.Write(w.buffer)
+		return err
+	}
+	g, gathers := w.out.(gatherer)
+	if gathers {
+		g.gather()
+	}
+	_, err := w.out.Write(w.buffer)
+	if err == nil {
+		_, err = w.out.Write(f.Body)
+	}
+	if gathers {
+		err = errors.Join(err, g.flush())
+	}
+	return err
 }
 
 // Write writes one frame to w, for a caller that has few.

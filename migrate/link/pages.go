@@ -16,29 +16,46 @@ const MaxBatchPages = 16
 // maxZeroPages bounds the pages of a batch that are all zero.
 const maxZeroPages = 1024
 
+// Kind of a page in a batch.
+type Kind uint8
+
+// Kinds. The number is on the wire. The last two are for peers that have agreed
+// on memory for them in HELLO.
+const (
+	Whole Kind = 0 // Data
+	Zero  Kind = 1 // all zero
+	Keep  Kind = 2 // Data, which both ends keep in Slot of this connection
+	Delta Kind = 3 // Data leads from what Slot holds to the content, which takes its place there
+)
+
 // Page is one page in a batch.
 type Page struct {
 	Block   uint8
+	Kind    Kind
 	Index   uint32 // in the block
 	Version uint32
-	Data    []byte // PageSize bytes; nil: all zero
+	Slot    uint32 // of Keep and Delta
+	Data    []byte // PageSize bytes; a delta; nil when Zero
 }
 
-// pageHead: u8 block | u8 zero | u32 index | u32 version
+// pageHead: u8 block | u8 kind | u32 index | u32 version
 const pageHead = 10
 
-// AppendPages encodes a batch's body: all heads, then all contents.
+// AppendPages encodes a batch's body: all heads, then all contents. That of
+// Keep is u32 slot | content, of Delta u32 slot | u16 length | delta.
 func AppendPages(b []byte, pages []Page) []byte {
 	for _, p := range pages {
-		zero := byte(0)
-		if p.Data == nil {
-			zero = 1
-		}
-		b = append(b, p.Block, zero)
+		b = append(b, p.Block, byte(p.Kind))
 		b = binary.BigEndian.AppendUint32(b, p.Index)
 		b = binary.BigEndian.AppendUint32(b, p.Version)
 	}
 	for _, p := range pages {
+		if p.Kind == Keep || p.Kind == Delta {
+			b = binary.BigEndian.AppendUint32(b, p.Slot)
+		}
+		if p.Kind == Delta {
+			b = binary.BigEndian.AppendUint16(b, uint16(len(p.Data)))
+		}
 		b = append(b, p.Data...)
 	}
 	return b
@@ -54,16 +71,10 @@ func ReadPages(body []byte, count int, pages []Page) ([]Page, error) {
 	pages = pages[:0]
 	for i := range count {
 		h := heads[i*pageHead:]
-		p := Page{Block: h[0], Index: binary.BigEndian.Uint32(h[2:]), Version: binary.BigEndian.Uint32(h[6:])}
-		switch h[1] {
-		case 0:
-			if len(data) < PageSize {
-				return nil, fmt.Errorf("read pages: the content of page %d is truncated", i)
-			}
-			p.Data, data = data[:PageSize:PageSize], data[PageSize:]
-		case 1:
-		default:
-			return nil, fmt.Errorf("read pages: page %d has the unknown kind %d", i, h[1])
+		p := Page{Block: h[0], Kind: Kind(h[1]), Index: binary.BigEndian.Uint32(h[2:]), Version: binary.BigEndian.Uint32(h[6:])}
+		var err error
+		if data, err = p.readData(data); err != nil {
+			return nil, fmt.Errorf("read pages: page %d %w", i, err)
 		}
 		pages = append(pages, p)
 	}
@@ -71,4 +82,35 @@ func ReadPages(body []byte, count int, pages []Page) ([]Page, error) {
 		return nil, errors.New("read pages: bytes are left behind the last page")
 	}
 	return pages, nil
+}
+
+var errTruncated = errors.New("is truncated")
+
+// readData takes the page's part of data, and returns the rest.
+func (p *Page) readData(data []byte) (rest []byte, err error) {
+	size := PageSize
+	switch p.Kind {
+	case Zero:
+		return data, nil
+	case Whole, Keep, Delta:
+	default:
+		return nil, fmt.Errorf("has the unknown kind %d", p.Kind)
+	}
+	if p.Kind != Whole {
+		if len(data) < 4 {
+			return nil, errTruncated
+		}
+		p.Slot, data = binary.BigEndian.Uint32(data), data[4:]
+	}
+	if p.Kind == Delta {
+		if len(data) < 2 {
+			return nil, errTruncated
+		}
+		size, data = int(binary.BigEndian.Uint16(data)), data[2:]
+	}
+	if len(data) < size {
+		return nil, errTruncated
+	}
+	p.Data = data[:size:size]
+	return data[size:], nil
 }

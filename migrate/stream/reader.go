@@ -298,8 +298,24 @@ func (r *Reader) nextPage() (Record, error) {
 		page.Zero = true
 		return page, err
 	case flagPage:
-		page.Data = r.page[:]
-		return page, r.full("page", page.Data)
+		page.Data, err = r.content()
+		return page, err
 	}
 	return Record{}, r.fail("page header", fmt.Errorf("flags 0x%x are not supported (xbzrle, multifd or compression must be off at the source)", flags))
+}
+
+// content of a page, where it lies in the buffer: at a gigabyte per second one
+// copy less is seen.
+func (r *Reader) content() ([]byte, error) {
+	if r.in.Size() < PageSize {
+		return r.page[:], r.full("page", r.page[:])
+	}
+	b, err := r.in.Peek(PageSize)
+	if err != nil {
+		r.offset += int64(len(b))
+		return nil, r.fail("page", err)
+	}
+	_, err = r.in.Discard(PageSize)
+	r.offset += PageSize
+	return b, err
 }

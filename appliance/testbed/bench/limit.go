@@ -32,7 +32,7 @@ func limitOf(memory io.Reader) (int64, error) {
 	var sum int64
 	flush := func() {
 		if len(batch) > 0 {
-			out, _ := compressor.Compress(batch)
+			out, _ := compressor.Compress(batch, link.Thorough)
 			sum += int64(len(out))
 			batch = batch[:0]
 		}

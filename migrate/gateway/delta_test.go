@@ -1,0 +1,244 @@
+package gateway
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/stream"
+)
+
+// moving is a guest's memory between a table and a destination, over
+// connections that a test delays against each other.
+type moving struct {
+	t      *testing.T
+	random *rand.Rand
+	table  *table
+	slots  []*slots
+	keep   []keeper
+	wires  [][]link.Frame // under way on each connection
+	dst    *destination
+	out    bytes.Buffer // what the destination's QEMU is handed
+	kinds  map[link.Kind]int
+}
+
+const movingPages = 96
+
+func newMoving(t *testing.T, seed uint64, connections, slotsEach int) *moving {
+	h, err := newHasher(make([]byte, 16))
+	must(t, err)
+	m := &moving{t: t, random: rand.New(rand.NewPCG(seed, 1)), keep: make([]keeper, connections), wires: make([][]link.Frame, connections), kinds: map[link.Kind]int{}}
+	m.table = newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: movingPages * stream.PageSize}}, 1000)
+	m.table.carry(connections)
+	for i := range connections {
+		m.slots = append(m.slots, newSlots(slotsEach))
+		m.keep[i].limit = slotsEach
+	}
+	m.dst = &destination{hasher: h, cfg: DestinationConfig{RAMBytes: 1 << 30}, out: stream.NewWriter(&m.out, 4096), started: make(chan struct{})}
+	must(t, m.dst.passOn(configFrame))
+	must(t, m.dst.passOn(startFrame(movingPages*stream.PageSize)))
+	return m
+}
+
+// send takes a batch for a connection, if there is one.
+func (m *moving) send(connection int) {
+	if list, _ := m.table.queue.next(connection); len(*list) == 0 {
+		return
+	}
+	var b batch
+	if !m.table.take(connection, &b) {
+		m.t.Fatal("take() = false")
+	}
+	m.slots[connection].rememberAndShorten(&b)
+	for _, p := range b.pages {
+		m.kinds[p.Kind]++
+	}
+	m.wires[connection] = append(m.wires[connection], link.Frame{Count: uint16(len(b.pages)), Body: link.AppendPages(nil, b.pages)})
+	m.table.put(&b)
+}
+
+// deliver the oldest batch of a connection.
+func (m *moving) deliver(connection int) {
+	if len(m.wires[connection]) == 0 {
+		return
+	}
+	f := m.wires[connection][0]
+	m.wires[connection] = m.wires[connection][1:]
+	pages, err := link.ReadPages(f.Body, int(f.Count), nil)
+	must(m.t, err)
+	must(m.t, m.keep[connection].restore(pages))
+	must(m.t, m.dst.apply(pages))
+}
+
+// memory as the destination's QEMU has it.
+func (m *moving) memory() map[uint64]string {
+	must(m.t, m.dst.out.End())
+	must(m.t, m.dst.out.Flush())
+	r, memory := stream.NewReader(&m.out, 8192), map[uint64]string{}
+	for {
+		record, err := r.Next()
+		must(m.t, err)
+		switch {
+		case record.Last:
+			return memory
+		case record.Kind == stream.Page:
+			memory[record.Offset] = string(record.Data)
+		}
+	}
+}
+
+// Whatever the connections do to the order, and however little is kept, what
+// the destination is handed is the guest's memory, and the digests agree.
+func TestDeltasLeadToTheGuestsMemoryInAnyOrder(t *testing.T) {
+	deltas := 0
+	for seed := range uint64(60) {
+		connections, slotsEach := 1+int(seed%3), []int{0, 1, 5, movingPages}[seed/3%4]
+		m := newMoving(t, seed, connections, slotsEach)
+		guest := map[uint64][]byte{}
+		for range 400 {
+			switch c := m.random.IntN(connections); m.random.IntN(4) {
+			case 0, 1:
+				offset := m.random.Uint64N(movingPages) * stream.PageSize
+				must(t, m.table.arrive(0, offset, m.write(guest, offset), 0))
+			case 2:
+				m.send(c)
+			case 3:
+				m.deliver(c)
+			}
+		}
+		for c := 0; m.table.queued() > 0; c = (c + 1) % connections {
+			m.send(c)
+		}
+		for c := range connections {
+			for len(m.wires[c]) > 0 {
+				m.deliver(c)
+			}
+		}
+		if m.table.digest() != m.dst.sum {
+			t.Errorf("seed %d: the digests differ", seed)
+		}
+		memory := m.memory()
+		for offset, want := range guest {
+			if memory[offset] != string(want) {
+				t.Fatalf("seed %d: page 0x%x differs", seed, offset)
+			}
+		}
+		deltas += m.kinds[link.Delta]
+		if slotsEach == 0 && m.kinds[link.Delta]+m.kinds[link.Keep] > 0 {
+			t.Errorf("seed %d: %v; want no deltas without slots", seed, m.kinds)
+		}
+	}
+	if deltas < 1000 {
+		t.Errorf("%d deltas in all; want at least 1000, or nothing was shown", deltas)
+	}
+}
+
+// write changes a page: a few bytes, all of it, or to zeros (nil).
+func (m *moving) write(guest map[uint64][]byte, offset uint64) []byte {
+	page := bytes.Clone(guest[offset])
+	if page == nil {
+		page = make([]byte, stream.PageSize)
+	}
+	switch m.random.IntN(8) {
+	case 0:
+		guest[offset] = nil
+		return nil
+	case 1:
+		for i := range page {
+			page[i] = byte(m.random.Uint32())
+		}
+	default:
+		page[m.random.IntN(len(page))] = byte(1 + m.random.IntN(255))
+	}
+	guest[offset] = page
+	return page
+}
+
+func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
+	s := newSlots(3)
+	send := func(index int, fill byte) link.Kind {
+		c := new(content)
+		c[0] = fill
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []*content{c}}
+		s.rememberAndShorten(&b)
+		return b.pages[0].Kind
+	}
+	send(1, 1)
+	send(1, 2)
+	for i := range 10 {
+		send(100+i, 1)
+		if kind := send(1, byte(3+i)); kind != link.Delta {
+			t.Errorf("page 1 goes as kind %d after %d others; want a delta", kind, i+1)
+		}
+	}
+	if len(s.contents) != 3 || len(s.at) != 3 {
+		t.Errorf("%d contents of %d pages are kept; want 3", len(s.contents), len(s.at))
+	}
+}
+
+func TestADestinationKeepsNoMoreThanItGranted(t *testing.T) {
+	data := make([]byte, link.PageSize)
+	keep := func(slot uint32) link.Page { return link.Page{Kind: link.Keep, Slot: slot, Data: data} }
+	delta := func(slot uint32) link.Page { return link.Page{Kind: link.Delta, Slot: slot, Data: []byte{0, 1, 7}} }
+	many := []link.Page{keep(0)}
+	for range 65 {
+		many = append(many, delta(0))
+	}
+	for name, c := range map[string]struct {
+		limit int
+		pages []link.Page
+		want  string
+	}{
+		"all is well":           {2, []link.Page{keep(0), keep(1), delta(0), keep(0)}, ""},
+		"past the limit":        {2, []link.Page{keep(0), keep(1), keep(2)}, "slot 2, there are 2"},
+		"nothing was granted":   {0, []link.Page{keep(0)}, "slot 0, there are 0"},
+		"not in order":          {9, []link.Page{keep(1)}, "not used in order"},
+		"4 billion":             {9, []link.Page{keep(1<<32 - 1)}, "there are 9"},
+		"a delta to nothing":    {9, []link.Page{delta(0)}, "which is empty"},
+		"a malformed delta":     {9, []link.Page{keep(0), {Kind: link.Delta, Data: []byte{0x80}}}, "malformed"},
+		"too many in one batch": {9, many, "too many"},
+	} {
+		k := keeper{limit: c.limit}
+		err := k.restore(c.pages)
+		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: restore() = %v; want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestASenderWithNothingToDoHelpsOnlyWithALongQueue(t *testing.T) {
+	q := queue{own: make([][]int, 2)}
+	for i := range stealFrom - 1 {
+		q.addFor(0, i)
+	}
+	if list, _ := q.next(1); len(*list) != 0 {
+		t.Errorf("it takes of %d pages of another connection; want none", stealFrom-1)
+	}
+	q.addFor(0, 99)
+	if list, stolen := q.next(1); len(*list) != stealFrom || !stolen {
+		t.Errorf("it finds %d pages, stolen %v; want %d, true", len(*list), stolen, stealFrom)
+	}
+	q.add(7)
+	if list, stolen := q.next(1); len(*list) != 1 || stolen {
+		t.Errorf("it finds %d pages, stolen %v; want the one that is anyone's", len(*list), stolen)
+	}
+	if n := len(q.all()); n != stealFrom+1 || q.length != n {
+		t.Errorf("%d pages in all, length %d; want %d", n, q.length, stealFrom+1)
+	}
+}
+
+// A release without deltas says nothing of slots in its HELLO.
+func TestADestinationThatKeepsNothingGetsTheGuestAllTheSame(t *testing.T) {
+	for _, c := range [][2]int{{-1, 0}, {0, -1}, {1, 1}} {
+		b := newBench(t)
+		b.source.Policy, b.src.hot = "bumpless", 40
+		b.source.DeltaCacheMiB, b.destination.DeltaCacheMiB = c[0], c[1]
+		b.begin()
+		if s, d := b.result(0), b.result(1); s.Outcome != Moved || d.Outcome != Moved || !s.DigestEqual {
+			t.Errorf("caches of %v MiB: %s %q, %s %q; want moved", c, s.Outcome, s.Reason, d.Outcome, d.Reason)
+		}
+		b.guest("dst")
+	}
+}

@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"bumpless/migrate/link"
+)
+
+// ladder chooses how hard to compress, move by move, from what is seen to be
+// slow: a rung better while batches wait for the link; a rung faster when they
+// have waited for the compressor for long, and only if that brings something:
+// bytes are dear, and a small guest is soon through. Only windows count in which
+// more was waiting to be sent: an idle link looks fast. At 200 Mbit/s it ends at
+// libzstd 3, at 1 Gbit/s at libzstd 1, at 10 Gbit/s at no compression.
+type ladder struct {
+	turn sync.Mutex // one batch at a time: a move takes no more than one core from the guests
+
+	mu     sync.Mutex
+	effort link.Effort
+	window window
+	rate   float64 // content bytes per second on this rung, smoothed
+	hasty  float64 // content bytes per second of compressing with link.Hasty, when last seen
+
+	patience int     // windows that must wait for the compressor before a faster rung is tried
+	waited   int     // windows that did
+	trial    int     // windows until a faster rung must have shown its worth
+	before   float64 // rate on the rung below
+}
+
+// window of at least ladderWindow bytes of content.
+type window struct {
+	content     int64
+	compressing time.Duration
+	busy        time.Duration // of all senders: compressing, waiting for a turn, writing
+}
+
+func newLadder() *ladder { return &ladder{effort: link.Usual, patience: ladderPatience} }
+
+func (l *ladder) now() link.Effort {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.effort
+}
+
+// compress also says how long it took, without the wait for its turn.
+func (l *ladder) compress(c *link.Compressor, body []byte) (out []byte, codec link.Codec, took time.Duration) {
+	effort := l.now()
+	if effort == link.None {
+		return body, link.Plain, 0
+	}
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	begun := time.Now()
+	out, codec = c.Compress(body, effort)
+	return out, codec, time.Since(begun)
+}
+
+const (
+	ladderWindow   = 1 << 20 // bytes
+	ladderPatience = 32      // windows
+	ladderTrial    = 8       // windows
+	worthwhile     = 1.1     // times the rate
+	// The shares of the time that compression takes. Between them all stays as
+	// it is.
+	compressorIsSlow = 0.85
+	linkIsSlow       = 0.6 // with the next better rung
+)
+
+// sent notes a batch that one of so many senders has written while more was
+// waiting: content bytes, of which the compression took compressing, and all of
+// it busy.
+func (l *ladder) sent(senders int, content int, compressing, busy time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &l.window
+	w.content += int64(content)
+	w.compressing += compressing
+	w.busy += busy
+	if w.content < ladderWindow || w.busy <= 0 {
+		return
+	}
+	wall := w.busy.Seconds() / float64(senders)
+	l.weigh(float64(w.content)/wall, w.compressing.Seconds()/wall)
+	l.window = window{}
+}
+
+// weigh a window: its rate, and the share of the time that compression took.
+func (l *ladder) weigh(rate, share float64) {
+	if l.rate == 0 {
+		l.rate = rate
+	}
+	l.rate += smoothing * (rate - l.rate)
+	switch {
+	case l.effort == link.Hasty && share > 0:
+		l.hasty = rate / share
+	case l.effort == link.None:
+		share = rate / l.hasty // of link.Hasty, if it carried the same
+	}
+	switch {
+	case l.trial > 0:
+		if l.trial--; l.trial == 0 && l.rate < worthwhile*l.before {
+			l.step(l.effort - 1)
+			l.patience *= 2
+		}
+	case share > compressorIsSlow && l.effort < link.None:
+		if l.waited++; l.waited >= l.patience {
+			before := l.rate
+			l.step(l.effort + 1)
+			l.trial, l.before = ladderTrial, before
+		}
+	case share*l.effort.Slowdown() < linkIsSlow && l.effort > link.Thorough:
+		l.step(l.effort - 1)
+	default:
+		l.waited = 0
+	}
+}
+
+func (l *ladder) step(to link.Effort) { l.effort, l.rate, l.waited = to, 0, 0 }

@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"bumpless/migrate/link"
+)
+
+// compressor speeds in MB/s and ratios of this test, from the table in link.
+var rungs = map[link.Effort]struct{ mbPerS, ratio float64 }{
+	link.Thorough: {160, .577}, link.Usual: {360, .595}, link.Quick: {490, .626}, link.Hasty: {700, .714}, link.None: {1e9, 1},
+}
+
+func TestTheEffortFollowsTheLink(t *testing.T) {
+	for _, c := range []struct {
+		mbitPerS float64
+		cpu      float64 // speed of the core, 1: as measured
+		want     link.Effort
+	}{
+		{100, 1, link.Thorough}, {200, 1, link.Thorough}, {1000, 1, link.Usual}, {10_000, 1, link.None},
+		{200, .25, link.Usual}, {1000, .25, link.Hasty}, {2500, 1, link.Quick}, {100_000, 1, link.None},
+	} {
+		for _, senders := range []int{1, 2, 4} {
+			l := newLadder()
+			changes := 0
+			for batch := range 16_000 { // 1 GiB
+				was := l.now()
+				r := rungs[was]
+				const content = 64 << 10
+				compressing := content / (r.mbPerS * c.cpu) / 1e6
+				writing := content * r.ratio / (c.mbitPerS / 8) / 1e6
+				// Compressing one batch and writing another go on at once.
+				busy := max(compressing, writing) * float64(senders)
+				seconds := func(s float64) time.Duration { return time.Duration(s * 1e9) }
+				if l.sent(senders, content, seconds(compressing), seconds(busy)); batch > 8000 && l.now() != was {
+					changes++
+				}
+			}
+			if got := l.now(); got != c.want || changes > 2 {
+				t.Errorf("%.0f Mbit/s, core %.2f, %d senders: effort %d, %d late changes; want %d, at most one vain trial", c.mbitPerS, c.cpu, senders, got, changes, c.want)
+			}
+		}
+	}
+}
+
+func TestASmallGuestOverAFastLinkIsCompressedAllTheSame(t *testing.T) {
+	l := newLadder()
+	for range 30 << 4 { // 30 MiB, all the time in the compressor
+		l.sent(1, 64<<10, time.Millisecond, time.Millisecond)
+	}
+	if l.now() != link.Usual {
+		t.Errorf("effort %d after 30 MiB; want %d", l.now(), link.Usual)
+	}
+}
+
+func TestALittleSaysNothingAboutTheLink(t *testing.T) {
+	l := newLadder()
+	for range 15 {
+		l.sent(1, 64<<10, time.Microsecond, time.Millisecond)
+	}
+	if l.now() != link.Usual {
+		t.Errorf("effort %d after less than a window; want %d", l.now(), link.Usual)
+	}
+}

@@ -29,6 +29,7 @@ var rules = []rule{
 	{"ha/core", pureNot, pureWhy},
 	{"ha/plan", pureNot, pureWhy},
 	{"migrate/policy", pureNot, pureWhy},
+	{"migrate/replay", pureNot, pureWhy},
 	{"watchdog/deadline", pureNot, pureWhy},
 	{"image/slot", pureNot, pureWhy},
 }

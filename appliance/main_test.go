@@ -2,13 +2,20 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bumpless/appliance/node"
+	"bumpless/watchdog/dev"
 )
 
 // asProgram in the environment makes the test binary the program itself.
@@ -88,15 +95,52 @@ func TestTheProgramIsWired(t *testing.T) {
 	}
 }
 
-// SIGTERM ends the daemon in order: its guests are not its own.
-func TestSIGTERMEndsTheDaemonWithStatus0(t *testing.T) {
+// The holder keeps the watchdog's device for the host's life, whatever ends the
+// host's services. A regular file is no watchdog: it is opened and refused.
+func TestTheHolderIsWiredAndIsNotEndedBySIGTERM(t *testing.T) {
 	dir, err := os.MkdirTemp("", "bl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	device := dir + "/device"
+	if err := os.WriteFile(device, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var holder *exec.Cmd
+	h := dev.Holder{Socket: dir + "/s", Device: device, Timeout: time.Second, Start: func() error {
+		holder = program(node.HolderVerb, dir+"/s", device)
+		return holder.Start()
+	}}
+	const want = "is it a watchdog?"
+	if _, err := h.Open(0, true); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Open() of a regular file = %v; want an error with %q", err, want)
+	}
+	if holder == nil {
+		t.Fatal("no holder was started")
+	}
+	if err := holder.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	h.Start = func() error { return errors.New("the first holder is gone") }
+	if _, err := h.Open(0, true); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Open() after SIGTERM = %v; want the same holder's answer", err)
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = holder.Wait() // killed
+}
+
+// newSite writes a site of one witness, with its certificates.
+func newSite(t *testing.T, more string) (dir string) {
+	dir, err := os.MkdirTemp("", "bl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	address := loopback()
-	site := "version: 1\nsite: t\nstate_dir: " + dir + "/s\nrun_dir: " + dir + "/r\npki_dir: " + dir + "/p\nhosts:\n  - {name: h, role: witness, lan_a: " + address + "}\n"
+	site := "version: 1\nsite: t\nstate_dir: " + dir + "/s\nrun_dir: " + dir + "/r\npki_dir: " + dir + "/p\nhosts:\n  - {name: h, role: witness, lan_a: " + address + more + "}\n"
 	if err := os.WriteFile(dir+"/site.yaml", []byte(site), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +149,46 @@ func TestSIGTERMEndsTheDaemonWithStatus0(t *testing.T) {
 			t.Fatalf("%v: %v %s", args, err, out)
 		}
 	}
+	return dir
+}
+
+func TestADaemonWhoseWatchdogCannotBeUsedDoesNotStart(t *testing.T) {
+	dir := newSite(t, ", watchdog: {kind: device, path: /nonexistent/watchdog}")
+	out, err := program("run", "--site", dir+"/site.yaml", "--host", "h", "--log-level", "error").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "is its driver loaded?") {
+		t.Errorf("run = %v %s; want it refused for its watchdog", err, out)
+	}
+	endHolder(t, dir+"/r/watchdog.sock")
+}
+
+// endHolder ends the holder that a daemon has left, as it should.
+func endHolder(t *testing.T, socket string) {
+	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: socket, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal("no holder is left: ", err)
+	}
+	defer c.Close()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw.Control(func(fd uintptr) {
+		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil {
+			t.Error(err)
+		} else if err := syscall.Kill(int(peer.Pid), syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// SIGTERM ends the daemon in order: its guests are not its own.
+func TestSIGTERMEndsTheDaemonWithStatus0(t *testing.T) {
+	dir := newSite(t, "")
+	var err error
 	var log bytes.Buffer
 	daemon := program("run", "--site", dir+"/site.yaml", "--host", "h", "--log-level", "error")
 	daemon.Stderr = &log

@@ -126,6 +126,7 @@ var bounds = []struct{ field, value, want string }{
 	{"$.timing.watchdog_timeout_ms", "99", "want 100 to 600000"},
 	{"$.timing.watchdog_timeout_ms", "600001", "want 100 to 600000"},
 	{"$.timing.watchdog_timeout_ms", "999", "at least two petting intervals of 500"},
+	{"$.timing.watchdog_timeout_ms", "4500", "want whole seconds: the watchdog device of host"},
 	{"$.timing.reset_time_ms", "-1", "want 0 to 600000"},
 	{"$.timing.reset_time_ms", "600001", "want 0 to 600000"},
 	{"$.timing.pet_interval_ms", "9", "want 10 to 60000"},

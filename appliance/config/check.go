@@ -53,6 +53,8 @@ func (c *checker) site(s Site) {
 	seen := map[string]string{}
 	for i, h := range s.Hosts {
 		c.host(fmt.Sprintf("$.hosts[%d]", i), h, seen)
+		c.must(h.Watchdog.Kind != WatchdogDevice || s.Timing.WatchdogTimeoutMs%1000 == 0, "$.timing.watchdog_timeout_ms",
+			"%d, want whole seconds: the watchdog device of host %.60q counts in them", s.Timing.WatchdogTimeoutMs, h.Name)
 	}
 	for i, g := range s.Guests {
 		c.guest(fmt.Sprintf("$.guests[%d]", i), g, s, seen)
@@ -61,7 +63,7 @@ func (c *checker) site(s Site) {
 }
 
 // policies are the ones that migrate/policy has; a test keeps them equal.
-var policies = []string{"bumpless", "delayed", "precopy"}
+var policies = []string{"ar", "bumpless", "delayed", "layered", "memory-pattern", "precopy"}
 
 func (c *checker) between(field string, n, low, high int) {
 	c.must(n >= low && n <= high, field, "%d, want %d to %d", n, low, high)

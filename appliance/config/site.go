@@ -64,7 +64,8 @@ type Timing struct {
 	// million. Default 500, five times a bad quartz.
 	ClockDriftPPM int `yaml:"clock_drift_ppm"`
 	// WatchdogTimeoutMs from the last pet to the reset. Default 4000: hardware
-	// watchdogs count whole seconds, and two late pets must not reset a host.
+	// watchdogs count whole seconds (with kind device it must be a multiple of
+	// 1000), and two late pets must not reset a host.
 	WatchdogTimeoutMs int `yaml:"watchdog_timeout_ms"`
 	// ResetTimeMs from the watchdog's expiry until the CPUs have stopped.
 	// Default 2000; measure it on your hardware.
@@ -136,7 +137,8 @@ type Host struct {
 
 // Watchdog of a host.
 type Watchdog struct {
-	// Kind: device, a Linux watchdog (/dev/watchdog); power-strip, a unix
+	// Kind: device, a Linux watchdog (/dev/watchdog) whose driver stays armed
+	// when it is closed, by magic close or nowayout; power-strip, a unix
 	// socket of the test bed; none, for a witness. Required for a server:
 	// without one nothing stops a host that hangs, and "never two copies"
 	// could not be promised.

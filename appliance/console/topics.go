@@ -40,7 +40,7 @@ const exitHelp = `Exit status:
 var rules = map[string]string{
 	"precopy":        "send what is dirty, in passes; stop the guest when the rest fits the budget",
 	"delayed":        "pages that are dirtied pass after pass wait until they go quiet, or until the switchover",
-	"bumpless":       "delayed, and pages that did not really change are dropped, the rest is compressed; the default",
+	"bumpless":       "layered, and hot pages go when no write is due; what did not change is dropped, the rest compressed; the default",
 	"layered":        "pages are sorted into levels by how often they are dirtied; each level has its own treatment",
 	"ar":             "a page is sent when its predicted next write is far enough off",
 	"memory-pattern": "a guest that would never converge is recognised from its passes and stopped early",

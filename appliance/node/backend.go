@@ -23,10 +23,16 @@ var (
 func (n *Node) Status(context.Context) (api.Status, error) {
 	agent := n.loop.snapshot()
 	view, state := agent.View(now()), agent.State()
-	// Not null in JSON, also before the log has named the first host.
-	s := api.Status{Hosts: []api.HostStatus{}, Guests: []api.Guest{},
-		Site: n.site.Site, Host: n.self.Name, Leader: n.raft.Leader(), Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
-		WatchdogWithheld: view.Withheld, WaitingPeriodS: n.timing.WaitingPeriod().Seconds(), WaitingPeriod: n.timing.ExplainWaitingPeriod()}
+	hosts, guests := statusLists(state, view)
+	return api.Status{Site: n.site.Site, Host: n.self.Name, Leader: n.raft.Leader(), Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
+		WatchdogWithheld: view.Withheld, WaitingPeriodS: n.timing.WaitingPeriod().Seconds(), WaitingPeriod: n.timing.ExplainWaitingPeriod(),
+		Hosts: hosts, Guests: guests}, nil
+}
+
+// statusLists are sorted by name, and empty rather than nil: in JSON a list is
+// never null, also before the log has named the first host.
+func statusLists(state core.State, view core.View) ([]api.HostStatus, []api.Guest) {
+	hosts, guests := []api.HostStatus{}, []api.Guest{}
 	for _, h := range state.Hosts {
 		line := api.HostStatus{Name: h.Name, Role: string(h.Role), Service: string(h.Service), SilentS: -1, MemoryMiB: h.MemoryMiB}
 		if h.Role == core.Server {
@@ -35,14 +41,14 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 		if silent, known := view.Silence[h.Name]; known {
 			line.SilentS = silent.Seconds()
 		}
-		s.Hosts = append(s.Hosts, line)
+		hosts = append(hosts, line)
 	}
-	sort.Slice(s.Hosts, func(i, j int) bool { return s.Hosts[i].Name < s.Hosts[j].Name })
+	sort.Slice(hosts, func(i, j int) bool { return hosts[i].Name < hosts[j].Name })
 	for _, g := range state.Guests {
-		s.Guests = append(s.Guests, guestLine(state, view, g))
+		guests = append(guests, guestLine(state, view, g))
 	}
-	sort.Slice(s.Guests, func(i, j int) bool { return s.Guests[i].Name < s.Guests[j].Name })
-	return s, nil
+	sort.Slice(guests, func(i, j int) bool { return guests[i].Name < guests[j].Name })
+	return hosts, guests
 }
 
 func guestLine(state core.State, view core.View, g core.Guest) api.Guest {

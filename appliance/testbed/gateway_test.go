@@ -8,6 +8,7 @@ import (
 
 	"bumpless/appliance/testbed/protection"
 	"bumpless/migrate/gateway"
+	"bumpless/migrate/policy"
 )
 
 // tcgNoise is how much longer than QEMU's own pause a neighbour may see nothing:
@@ -18,15 +19,15 @@ const tcgNoise = 4
 func TestE2EABusyGuestMovesThereAndBackWithinItsBudget(t *testing.T) {
 	r := newRig(t, 1000)
 	r.boot()
-	for _, policy := range []string{"precopy", "delayed", "bumpless", "bumpless"} {
-		m, result := r.moveAway(policy)
+	for _, name := range append(policy.Names(), "bumpless") {
+		m, result := r.moveAway(name)
 		limit, blackout := time.Duration(budgetMs)*time.Millisecond, m.blackout()
-		if policy != "bumpless" {
+		if name != "bumpless" {
 			limit *= tcgNoise
 		}
-		t.Logf("%s: %s to %s: %+v; handover %v, blackout %v", policy, m.from, m.to, *result, m.handover(), blackout)
+		t.Logf("%s: %s to %s: %+v; handover %v, blackout %v", name, m.from, m.to, *result, m.handover(), blackout)
 		if blackout > limit {
-			t.Errorf("%s: blackout = %v; want at most %v", policy, blackout, limit)
+			t.Errorf("%s: blackout = %v; want at most %v", name, blackout, limit)
 		}
 	}
 }

@@ -90,6 +90,10 @@ type SourceConfig struct {
 	// PauseAt is for tests: having reported that phase, the gateway waits in it
 	// until the deadline passes, the move is aborted or it is killed.
 	PauseAt Phase `json:"pause_at,omitempty"`
+	// TracePath is for measurements: what the guest dirties is recorded for
+	// package replay until TraceMs after the start, and nothing is decided before.
+	TracePath string `json:"trace_path,omitempty"`
+	TraceMs   int    `json:"trace_ms,omitempty"`
 	// AskToStop makes the gateway wait for the command "go" before STOP.
 	AskToStop bool `json:"ask_to_stop"`
 }

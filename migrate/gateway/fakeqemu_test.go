@@ -42,6 +42,7 @@ type fakeQEMU struct {
 	garbled   bool          // the last section is long and not understood
 	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
+	clock     bool          // page 1 bears the time in ms at which it was found dirty
 }
 
 const (
@@ -253,6 +254,9 @@ func (q *fakeQEMU) collect() (pages map[uint64]uint32, last bool) {
 			q.dirty[offset] = true
 		}
 	}
+	if q.clock {
+		q.memory[stream.PageSize], q.dirty[stream.PageSize] = uint32(time.Since(epoch).Milliseconds())+1, true
+	}
 	pages = map[uint64]uint32{}
 	for offset := range q.dirty {
 		pages[offset] = q.memory[offset]
@@ -260,6 +264,9 @@ func (q *fakeQEMU) collect() (pages map[uint64]uint32, last bool) {
 	clear(q.dirty)
 	return pages, q.status != "running"
 }
+
+// epoch of the clock.
+var epoch = time.Now()
 
 func pageOf(fill uint32) []byte {
 	b := make([]byte, stream.PageSize)

@@ -106,7 +106,7 @@ func (b *bench) result(side int) Result {
 	case r := <-b.results[side]:
 		return r
 	case <-time.After(30 * time.Second):
-		b.t.Fatal("a gateway does not end")
+		b.t.Fatalf("a gateway does not end; at work are:\n%s", strings.Join(atWork(), "\n\n"))
 		return Result{}
 	}
 }

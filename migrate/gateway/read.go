@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"fmt"
+	"net"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bumpless/migrate/link"
 	"bumpless/migrate/policy"
@@ -17,7 +20,7 @@ func (s *source) read() {
 
 func (s *source) readAll() ending {
 	r := stream.NewReader(s.pipe, readAhead)
-	p := passes{s: s, started: time.Now()}
+	p := newPasses(s, r)
 	for {
 		record, err := r.Next()
 		if err != nil {
@@ -41,7 +44,7 @@ func (s *source) readAll() ending {
 			if record.Last {
 				return s.readTail(r)
 			}
-			p.sectionEnd()
+			err = p.sectionEnd()
 		}
 		if err != nil {
 			return ending{err: err}
@@ -69,51 +72,120 @@ func (s *source) startTable(record stream.Record) error {
 	}
 	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize)
 	s.ram = ram
+	if s.cfg.TracePath != "" {
+		var err error
+		if s.recorder, err = newRecorder(s.cfg.TracePath, time.Duration(s.cfg.TraceMs)*time.Millisecond, s.hasher, len(s.table.entries)); err != nil {
+			return err
+		}
+	}
 	s.passes.Store(1) // from here on others may look at the table
 	s.send.start(s.table)
 	return nil
 }
 
-// passes finds the ends of passes in the order of pages: QEMU walks through
-// memory upwards, so a page at or below the last one begins a new pass. A
-// section without pages ends one too: nothing is dirty.
+// passes finds the ends of passes. QEMU walks through memory upwards, so a page
+// at or below the last one means that QEMU has looked for dirty pages again. A
+// section without pages means so, too: nothing was dirty.
+//
+// QEMU looks again as soon as we have taken what it found, and not when we want
+// more: after a wait, what is in the pipe is as old as the wait, and after a few
+// small passes there may be many of them in it. So a pass after a wait takes what
+// had been found before, and then what is found now: a switchover right after
+// the pass finds next to nothing.
 type passes struct {
 	s         *source
+	r         *stream.Reader
+	first     time.Time // when the first one began
 	started   time.Time
+	looked    time.Time    // when QEMU last looked for dirty pages, as far as we know
+	found     [2]time.Time // the looks that found what this pass brought, and the one before
+	oldUntil  int64        // offset in the stream: what comes before was found before the wait
+	old       int          // findings behind it that may be as old
 	lastBlock int
 	lastAt    uint64
-	any       bool // pages came in this pass
+	any       bool // pages came since QEMU looked
 	inSection bool // pages came in this section
+}
+
+// blockedFindings: of what QEMU found before the wait, the last bytes in the pipe
+// may belong to one look's findings, and QEMU may wait to write those of the next.
+const blockedFindings = 2
+
+func newPasses(s *source, r *stream.Reader) passes {
+	now := time.Now()
+	return passes{s: s, r: r, first: now, started: now, looked: now, found: [2]time.Time{now, now}}
 }
 
 func (p *passes) page(r stream.Record) error {
 	if p.any && (r.Block < p.lastBlock || (r.Block == p.lastBlock && r.Offset <= p.lastAt)) {
-		p.end()
+		if err := p.look(); err != nil {
+			return err
+		}
 	}
 	p.lastBlock, p.lastAt, p.any, p.inSection = r.Block, r.Offset, true, true
+	if rec := p.s.recorder; rec != nil {
+		if err := rec.page(p.s.table.place(r.Block, r.Offset), r.Data); err != nil {
+			return err
+		}
+	}
 	return p.s.table.arrive(r.Block, r.Offset, r.Data, time.Since(p.s.began))
 }
 
-func (p *passes) sectionEnd() {
-	if !p.inSection {
-		p.end()
-	}
+func (p *passes) sectionEnd() error {
+	empty := !p.inSection
 	p.inSection = false
+	if empty {
+		return p.look()
+	}
+	return nil
+}
+
+// look: QEMU has looked for dirty pages, at the latest now.
+func (p *passes) look() error {
+	p.any = false
+	select {
+	case <-p.s.hurry:
+		return nil
+	default:
+	}
+	found := p.looked
+	p.looked = time.Now()
+	if err := p.record(found); err != nil {
+		return err
+	}
+	if p.old > 0 {
+		if p.r.Offset() > p.oldUntil {
+			p.old--
+		}
+		return nil
+	}
+	p.found = [2]time.Time{found, p.found[0]}
+	p.end()
+	return nil
+}
+
+func (p *passes) record(found time.Time) error {
+	rec := p.s.recorder
+	if rec == nil {
+		return nil
+	}
+	complete, err := rec.end(found.Sub(p.first), p.looked.Sub(p.s.began))
+	if complete {
+		p.s.recorder = nil
+	}
+	return err
 }
 
 // end closes a pass, lets the policy decide, and waits for the next pass to be
 // due: reading on at once would make QEMU look for dirty pages all the time.
 func (p *passes) end() {
-	p.any = false
 	s := p.s
-	select {
-	case <-s.hurry:
-		return
-	default:
-	}
-	arrived, fresh := s.table.passEnd()
-	d := s.decide(arrived, fresh)
-	if d.Verdict != policy.Wait {
+	brought := s.table.passEnd(policy.Moment{
+		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
+	})
+	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]))
+	if d.Verdict != policy.Wait && s.recorder == nil {
 		select {
 		case s.decided <- d:
 			<-s.resume
@@ -121,33 +193,65 @@ func (p *passes) end() {
 		}
 		return
 	}
-	wait := time.Until(p.started.Add(time.Duration(s.cfg.PassIntervalMs) * time.Millisecond))
-	timer := time.NewTimer(max(0, wait))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.hurry:
-	}
+	p.wait()
 	p.started = time.Now()
 }
 
-// decide reports the pass and asks the policy.
-func (s *source) decide(arrived, fresh int) policy.Decision {
-	l := s.table.load()
+func (p *passes) wait() {
+	wait := time.Until(p.started.Add(time.Duration(p.s.cfg.PassIntervalMs) * time.Millisecond))
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.s.hurry:
+	}
+	p.old, p.oldUntil = blockedFindings, p.r.Taken()+inPipe(p.s.pipe)
+}
+
+// inPipe is how many bytes QEMU has written that we have not read. An error
+// makes it none: then less is taken for old.
+func inPipe(pipe *net.UnixConn) int64 {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	if err := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+// askAllowance is the time that a daemon which is asked is expected to take: the
+// guest writes on meanwhile.
+const askAllowance = 50 * time.Millisecond
+
+// decide reports the pass and asks the policy. What the pass brought was dirtied
+// during before; QEMU's look at what was dirtied since is elapsed old.
+func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) policy.Decision {
+	if s.ask != nil {
+		elapsed += askAllowance
+	}
+	l := s.table.load(brought.Fresh)
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
 		Now: time.Since(s.began), Pass: n, AllSentOnce: true,
 		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
-		FreshBytes:    int64(fresh) * stream.PageSize,
+		ArrivedBytes:  int64(brought.Arrived) * stream.PageSize,
+		Dirtying:      before,
+		FreshBytes:    brought.LastLook(before, elapsed) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
-		Ratio:         s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Ratio:         l.ratio, LinkBytesPerS: s.rate.bytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs) * time.Millisecond, Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}
 	d := s.policy.Decide(situation)
 	s.report(Event{Phase: Streaming, AtMs: ms(situation.Now), Pass: &Pass{
-		Number: n, Pages: arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
-		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: situation.Ratio, EstimateMs: ms(d.Estimate),
+		Number: n, Pages: brought.Arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
+		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: s.send.ratio(), EstimateMs: ms(d.Estimate),
 	}})
 	return d
 }

@@ -33,7 +33,7 @@ func TestAPassEndsWhereMemoryBeginsAnew(t *testing.T) {
 		p := passes{s: s}
 		for _, x := range c.steps {
 			if x.end {
-				p.sectionEnd()
+				must(t, p.sectionEnd())
 				continue
 			}
 			must(t, p.page(stream.Record{Block: x.block, Offset: uint64(x.index) * stream.PageSize, Zero: true}))

@@ -93,7 +93,9 @@ func (s *sender) run(o *outlet, t *table) error {
 			f.Body, f.Codec = compressor.Compress(body)
 		}
 		err := o.write(f, writeWait)
+		b.share = 0
 		if len(b.contents) > 0 {
+			b.share = uint8(max(1, (len(f.Body)*sixteenths+len(body)-1)/len(body)))
 			s.rawBytes.Add(int64(len(body)))
 			s.packedBytes.Add(int64(len(f.Body)))
 		}

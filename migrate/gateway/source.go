@@ -39,18 +39,19 @@ type source struct {
 
 	mirrors mirrors
 
-	table   *table // from RAM START on
-	ram     uint64
-	result  Result
-	hurry   chan struct{} // closed when the guest is being stopped
-	decided chan policy.Decision
-	resume  chan struct{} // reading may go on after a decision to switch
-	ended   chan ending   // the stream was read to its end
-	frames  chan link.Frame
-	early   *link.Frame // READY, when it was seen before the end of DRAIN
-	broken  chan error
-	passes  atomic.Uint32
-	once    sync.Once
+	table    *table    // from RAM START on
+	recorder *recorder // while a trace is recorded; the reader's alone
+	ram      uint64
+	result   Result
+	hurry    chan struct{} // closed when the guest is being stopped
+	decided  chan policy.Decision
+	resume   chan struct{} // reading may go on after a decision to switch
+	ended    chan ending   // the stream was read to its end
+	frames   chan link.Frame
+	early    *link.Frame // READY, when it was seen before the end of DRAIN
+	broken   chan error
+	passes   atomic.Uint32
+	once     sync.Once
 }
 
 // ending is the end of the source's stream.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +29,9 @@ type entry struct {
 	version uint32   // of what was sent last; 0: never sent
 	state   uint8
 	listed  bool // in waiting
+	// share is what the content took on the link last, in sixteenths of a page,
+	// and is expected to take again; 0: never sent.
+	share uint8
 }
 
 // table holds all pages of a guest at the source. Contents that wait are
@@ -51,11 +53,14 @@ type table struct {
 	sending   int // batches taken and not yet written
 	pending   int // contents that are kept: held or queued, not zero
 	pass      uint32
-	arrived   int // pages in this pass
-	fresh     int // pages in this pass that were not held
-	free      []*content
-	hurry     bool // the guest is stopped: nothing is held, nothing waits
-	closed    bool
+	link      policy.Moment  // what the last pass's end said of the link
+	shares    int            // that those are expected to take on the link, in sixteenths
+	brought   policy.Brought // by this pass
+	// shares of the fresh pages: of this pass, and of the last.
+	freshShares, lastFreshShares int
+	free                         []*content
+	hurry                        bool // the guest is stopped: nothing is held, nothing waits
+	closed                       bool
 
 	maxHeld    int // pages that a policy may hold
 	maxPending int // contents that may be kept in all
@@ -84,18 +89,21 @@ const maxQueued = 2048
 // kept is bounded even then: the error ends the move.
 func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration) error {
 	index := offset / stream.PageSize
+	at := t.place(block, offset)
 	tagged := t.hasher.page(block, index, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.queue) >= maxQueued && !t.hurry && !t.closed {
 		t.changed.Wait()
 	}
-	at := t.first[block] + int(index)
 	e := &t.entries[at]
-	t.arrived++
 	t.sum.replace(e.newest, tagged)
 	e.newest = tagged
 	e.history = e.history.Touch(t.pass, now)
+	t.brought.Add(e.history, e.state != idle)
+	if e.state == idle {
+		t.freshShares += e.expected()
+	}
 	if t.traits.DropUnchanged && e.version != 0 && tagged == e.sent {
 		t.forget(at)
 		return nil
@@ -106,14 +114,17 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 		return fmt.Errorf("%d MiB of memory wait to be sent: more than is kept of one guest", t.pending*stream.PageSize>>20)
 	case e.state == queued:
 		return nil
-	case !t.hurry && (e.state == held || t.heldPages < t.maxHeld) && t.policy.Hold(e.history, t.pass):
+	case !t.hurry && (e.state == held || t.heldPages < t.maxHeld) && t.policy.Hold(e.history, t.moment(now)):
 		t.hold(at)
 		return nil
-	case e.state != held:
-		t.fresh++
 	}
 	t.enqueue(at)
 	return nil
+}
+
+// place of a page among all of the guest's.
+func (t *table) place(block int, offset uint64) int {
+	return t.first[block] + int(offset/stream.PageSize)
 }
 
 func (t *table) hold(at int) {
@@ -136,6 +147,7 @@ func (t *table) keep(e *entry, data []byte) {
 	}
 	if e.data == nil {
 		t.pending++
+		t.shares += e.expected()
 		if n := len(t.free); n > 0 {
 			e.data, t.free = t.free[n-1], t.free[:n-1]
 		} else {
@@ -150,6 +162,7 @@ func (t *table) release(e *entry) {
 		t.free = append(t.free, e.data)
 		e.data = nil
 		t.pending--
+		t.shares -= e.expected()
 	}
 }
 
@@ -174,18 +187,27 @@ func (t *table) enqueue(at int) {
 	t.changed.Broadcast()
 }
 
+// moment is what the policy may know now; mu is held.
+func (t *table) moment(now time.Duration) policy.Moment {
+	m := t.link
+	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(len(t.queue))*stream.PageSize
+	return m
+}
+
 // passEnd closes a pass: it lets go what has been quiet, and says what the
-// pass brought.
-func (t *table) passEnd() (arrived, fresh int) {
+// pass brought. Of link, the time and what is known of the link count.
+func (t *table) passEnd(link policy.Moment) policy.Brought {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	arrived, fresh = t.arrived, t.fresh
+	t.link = link
+	brought := t.brought
 	t.pass++
-	t.arrived, t.fresh = 0, 0
+	t.brought = policy.Brought{}
+	t.lastFreshShares, t.freshShares = t.freshShares, 0
 	still := t.waiting[:0]
 	for _, at := range t.waiting {
 		e := &t.entries[at]
-		if e.state == held && t.policy.Release(e.history, t.pass) {
+		if e.state == held && t.policy.Release(e.history, t.moment(link.Now)) {
 			t.enqueue(at)
 		}
 		if e.listed = e.state == held; e.listed {
@@ -193,7 +215,7 @@ func (t *table) passEnd() (arrived, fresh int) {
 		}
 	}
 	t.waiting = still
-	return arrived, fresh
+	return brought
 }
 
 // letGo queues everything that is held: the guest is stopped. What was dirtied
@@ -237,7 +259,7 @@ func (t *table) take(batch *batch) (ok bool) {
 }
 
 func (t *table) fill(batch *batch) {
-	batch.pages, batch.contents = batch.pages[:0], batch.contents[:0]
+	batch.pages, batch.contents, batch.at = batch.pages[:0], batch.contents[:0], batch.at[:0]
 	used := 0
 	for used < len(t.queue) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
 		at := t.queue[used]
@@ -254,8 +276,10 @@ func (t *table) fill(batch *batch) {
 		if e.data != nil {
 			p.Data = e.data[:]
 			batch.contents = append(batch.contents, e.data)
+			batch.at = append(batch.at, at)
 			e.data = nil
 			t.pending--
+			t.shares -= e.expected()
 		}
 		batch.pages = append(batch.pages, p)
 	}
@@ -276,6 +300,9 @@ func (t *table) put(batch *batch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.free = append(t.free, batch.contents...)
+	for _, at := range batch.at {
+		t.learn(&t.entries[at], batch.share)
+	}
 	t.sending--
 	t.changed.Broadcast()
 }
@@ -298,43 +325,6 @@ func (t *table) close() {
 	t.changed.Broadcast()
 }
 
-// load is a snapshot for estimates.
-type load struct {
-	// contentBytes of all pages that are held or queued: a page of zeros, and
-	// one that was dropped while it was queued, count for nothing.
-	contentBytes int64
-	heldBytes    int64 // of held pages, whatever they hold
-	sending      int   // batches
-	regions      int
-}
-
-func (l load) queuedBytes() int64 { return max(0, l.contentBytes-l.heldBytes) }
-
-// regionGap: pending pages with fewer pages than this between them are one
-// region.
-const regionGap = 16
-
-func (t *table) load() load {
-	t.mu.Lock()
-	l := load{contentBytes: int64(t.pending) * stream.PageSize, heldBytes: int64(t.heldPages) * stream.PageSize, sending: t.sending}
-	pages := append([]int(nil), t.queue...)
-	for _, at := range t.waiting {
-		if t.entries[at].state == held {
-			pages = append(pages, at)
-		}
-	}
-	t.mu.Unlock()
-	slices.Sort(pages)
-	last := -regionGap - 1
-	for _, at := range pages {
-		if at-last > regionGap {
-			l.regions++
-		}
-		last = at
-	}
-	return l
-}
-
 // queued pages that wait for a sender.
 func (t *table) queued() int {
 	t.mu.Lock()
@@ -352,4 +342,6 @@ func (t *table) digest() digest {
 type batch struct {
 	pages    []link.Page
 	contents []*content
+	at       []int // of each content, its page in the table
+	share    uint8 // that each content took on the link, in sixteenths of a page; 0: not known
 }

@@ -19,11 +19,11 @@ type rule struct {
 
 func (r rule) Name() string          { return "rule" }
 func (r rule) Traits() policy.Traits { return r.traits }
-func (r rule) Hold(p policy.Page, pass uint32) bool {
-	return r.hold != nil && r.hold(p, pass)
+func (r rule) Hold(p policy.Page, m policy.Moment) bool {
+	return r.hold != nil && r.hold(p, m.Pass)
 }
-func (r rule) Release(p policy.Page, pass uint32) bool {
-	return r.release != nil && r.release(p, pass)
+func (r rule) Release(p policy.Page, m policy.Moment) bool {
+	return r.release != nil && r.release(p, m.Pass)
 }
 func (r rule) Decide(policy.Situation) policy.Decision { return policy.Decision{} }
 
@@ -127,9 +127,9 @@ func TestAHeldPageIsOverwrittenInPlaceAndSentOnce(t *testing.T) {
 	b := tableOf(t, rule{hold: always})
 	for fill := range byte(5) {
 		b.page(t, 0, 1, fill+1)
-		b.passEnd()
+		b.passEnd(policy.Moment{})
 	}
-	if l := b.load(); l.contentBytes != stream.PageSize || l.heldBytes != stream.PageSize || l.queuedBytes() != 0 {
+	if l := b.load(0); l.contentBytes != stream.PageSize || l.heldBytes != stream.PageSize || l.queuedBytes() != 0 {
 		t.Errorf("load() = %+v; want one page that is held", l)
 	}
 	if got := b.takeAll(t); got != nil {
@@ -144,18 +144,18 @@ func TestAHeldPageIsOverwrittenInPlaceAndSentOnce(t *testing.T) {
 func TestAPassEndLetsGoWhatThePolicyReleases(t *testing.T) {
 	b := tableOf(t, rule{hold: always, release: func(p policy.Page, pass uint32) bool { return pass > p.LastPass+1 }})
 	b.page(t, 0, 1, 1)
-	b.passEnd() // pass 2 begins
+	b.passEnd(policy.Moment{}) // pass 2 begins
 	b.page(t, 0, 2, 2)
 	if got := b.takeAll(t); got != nil {
 		t.Fatalf("taken %v in pass 2; want nothing", got)
 	}
-	b.passEnd() // pass 3
+	b.passEnd(policy.Moment{}) // pass 3
 	if got, want := b.takeAll(t), []sent{{0, 1, 1, 1}}; !slices.Equal(got, want) {
 		t.Errorf("taken %v in pass 3; want %v", got, want)
 	}
 	b.page(t, 0, 1, 3) // held again, after it was let go
-	b.passEnd()
-	b.passEnd()
+	b.passEnd(policy.Moment{})
+	b.passEnd(policy.Moment{})
 	if got, want := b.takeAll(t), []sent{{0, 2, 1, 2}, {0, 1, 2, 3}}; !slices.Equal(got, want) {
 		t.Errorf("taken %v in pass 5; want %v", got, want)
 	}
@@ -168,7 +168,7 @@ func TestAStoppedGuestsOldestPagesGoFirst(t *testing.T) {
 	b := tableOf(t, rule{hold: always})
 	for pass, index := range []int{5, 6, 1, 2} { // one page in each of the passes 1 to 4
 		if pass > 0 {
-			b.passEnd()
+			b.passEnd(policy.Moment{})
 		}
 		b.page(t, 0, index, byte(index))
 	}
@@ -202,7 +202,7 @@ func TestWhatTheDestinationHasIsNotSentAgain(t *testing.T) {
 	if got, want := b.takeAll(t), []sent{{0, 1, 2, 4}}; !slices.Equal(got, want) {
 		t.Errorf("taken %v; want %v", got, want)
 	}
-	if l := b.load(); l.contentBytes != 0 || l.heldBytes != 0 {
+	if l := b.load(0); l.contentBytes != 0 || l.heldBytes != 0 {
 		t.Errorf("load() = %+v; want nothing", l)
 	}
 }
@@ -231,21 +231,75 @@ func TestTheLoadIsWhatIsActuallyKept(t *testing.T) {
 	b.page(t, 0, 0, 0) // zeros cost nothing
 	b.page(t, 0, 1, 1)
 	b.page(t, 0, 2, 2)
-	if l := b.load(); l.contentBytes != 2*stream.PageSize || l.heldBytes != 0 || l.regions != 1 {
+	if l := b.load(0); l.contentBytes != 2*stream.PageSize || l.heldBytes != 0 || l.regions != 1 {
 		t.Errorf("load() = %+v; want the two contents that are queued, in one region", l)
 	}
 	b.takeAll(t)
 	b.page(t, 0, 1, 3)
 	b.page(t, 1, 3, 4)
-	l := b.load()
+	l := b.load(0)
 	if l.contentBytes != 2*stream.PageSize || l.heldBytes != stream.PageSize || l.queuedBytes() != stream.PageSize {
 		t.Errorf("load() = %+v; want one page held, one queued", l)
 	}
-	if arrived, fresh := b.passEnd(); arrived != 5 || fresh != 4 {
-		t.Errorf("passEnd() = %d, %d; want 5 pages, 4 of them not held", arrived, fresh)
+	if got, want := b.passEnd(policy.Moment{}), (policy.Brought{Arrived: 5, Fresh: 5}); got != want {
+		t.Errorf("passEnd() = %+v; want %+v", got, want)
 	}
-	if arrived, fresh := b.passEnd(); arrived != 0 || fresh != 0 {
-		t.Errorf("passEnd() of an empty pass = %d, %d", arrived, fresh)
+	b.page(t, 0, 1, 5) // held: nothing new is pending
+	b.page(t, 1, 2, 5)
+	if got, want := b.passEnd(policy.Moment{}), (policy.Brought{Arrived: 2, Fresh: 1}); got != want {
+		t.Errorf("passEnd() = %+v; want %+v", got, want)
+	}
+	if got := b.passEnd(policy.Moment{}); got != (policy.Brought{}) {
+		t.Errorf("passEnd() of an empty pass = %+v", got)
+	}
+}
+
+// A guest's RAM may compress well and its hot set not at all: what counts for
+// the pause is what the pages that wait took on the link before.
+func TestTheExpectedRatioIsThatOfThePagesThatWait(t *testing.T) {
+	hold := false
+	b := tableOf(t, rule{hold: func(policy.Page, uint32) bool { return hold }})
+	send := func(share uint8, pages ...int) {
+		for _, i := range pages {
+			b.page(t, 0, i, 1)
+		}
+		var work batch
+		if !b.take(&work) {
+			t.Fatal("take() = false")
+		}
+		work.share = share
+		b.put(&work)
+	}
+	send(4, 0, 1, 2)
+	send(16, 3)
+	b.passEnd(policy.Moment{})
+	b.passEnd(policy.Moment{})
+	hold = true
+	for _, c := range []struct {
+		page int
+		want float64
+	}{{0, 0.25}, {3, 0.625}, {4, 0.75}} { // page 4 was never sent
+		b.page(t, 0, c.page, 2)
+		if got := b.load(0).ratio; got != c.want {
+			t.Errorf("with page %d, too: ratio %v; want %v", c.page, got, c.want)
+		}
+	}
+	b.page(t, 0, 4, 0)
+	b.letGo()
+	b.takeAll(t)
+	if b.shares != 0 || b.load(0).ratio != 1 {
+		t.Errorf("%d shares, ratio %v of nothing; want 0 and 1", b.shares, b.load(0).ratio)
+	}
+	// A batch may be put back when its page is pending again.
+	b.page(t, 0, 0, 3)
+	b.page(t, 0, 1, 3)
+	var work batch
+	b.take(&work)
+	b.page(t, 0, 0, 4)
+	work.share = 8
+	b.put(&work)
+	if got := b.load(0).ratio; got != 0.5 {
+		t.Errorf("ratio %v of a page that took half; want 0.5", got)
 	}
 }
 

@@ -19,36 +19,6 @@ import (
 	"time"
 )
 
-// Page is the history of one guest page during a move.
-type Page struct {
-	LastPass uint32        // in which it was last dirtied; passes count from 1
-	Streak   uint16        // consecutive passes in which it was dirtied, up to LastPass
-	Dirtied  uint16        // times it was dirtied, saturating
-	LastAt   time.Duration // when it last arrived
-}
-
-// Touch notes that the page arrived (again) in pass at now.
-func (p Page) Touch(pass uint32, now time.Duration) Page {
-	switch {
-	case p.LastPass == pass && p.Dirtied > 0:
-		// twice in one pass: nothing new about passes
-	case p.LastPass+1 == pass && p.Dirtied > 0:
-		p.Streak = saturate(p.Streak)
-	default:
-		p.Streak = 1
-	}
-	p.Dirtied = saturate(p.Dirtied)
-	p.LastPass, p.LastAt = pass, now
-	return p
-}
-
-func saturate(n uint16) uint16 {
-	if n == 1<<16-1 {
-		return n
-	}
-	return n + 1
-}
-
 // Traits are what the mechanism does for a policy.
 type Traits struct {
 	Compress      bool // pages and device state are compressed in batches
@@ -61,9 +31,14 @@ type Situation struct {
 	Pass        uint32        // that just ended
 	AllSentOnce bool          // every page has been sent, or is zero
 
-	PendingBytes  int64 // content of held and queued pages, uncompressed
-	FreshBytes    int64 // pages that the last pass brought and that were not held
-	InFlightBytes int64 // written to sockets, not yet acknowledged
+	PendingBytes  int64         // content of held and queued pages, uncompressed
+	ArrivedBytes  int64         // pages that the last pass brought
+	Dirtying      time.Duration // in which the guest had dirtied those
+	FreshBytes    int64         // pages that a last look would bring, beside those pending: see Brought
+	InFlightBytes int64         // written to sockets, not yet acknowledged
+	// Ratio that the pending and fresh pages are expected to compress to. A
+	// ratio of all that was sent would be too good: what a guest keeps writing
+	// compresses less than what it has lying about.
 	Ratio         float64
 	LinkBytesPerS float64       // 0: not measured yet
 	Fixed         time.Duration // cost of a switchover without pages
@@ -78,7 +53,8 @@ func (s Situation) Estimate() time.Duration {
 	if s.LinkBytesPerS <= 0 {
 		return time.Hour // nothing was measured: as good as never
 	}
-	bytes := float64(s.PendingBytes+s.FreshBytes)*s.Ratio + float64(s.InFlightBytes)
+	// The conversion forbids a fused multiply-add: the same figures everywhere.
+	bytes := float64(float64(s.PendingBytes+s.FreshBytes)*s.Ratio) + float64(s.InFlightBytes)
 	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second))
 }
 
@@ -111,17 +87,20 @@ type Decision struct {
 type Policy interface {
 	Name() string
 	Traits() Traits
-	// Hold says whether a page that arrived in pass waits.
-	Hold(p Page, pass uint32) bool
-	// Release says, at the start of pass, whether a held page is sent now.
-	Release(p Page, pass uint32) bool
+	// Hold says whether a page that arrived waits; p knows of the arrival.
+	Hold(p Page, m Moment) bool
+	// Release says, at the start of a pass, whether a held page is sent now.
+	Release(p Page, m Moment) bool
 	Decide(s Situation) Decision
 }
 
 var makers = map[string]func() Policy{
-	"precopy":  func() Policy { return &precopy{} },
-	"delayed":  func() Policy { return &delayed{} },
-	"bumpless": func() Policy { return &bumpless{} },
+	"precopy":        func() Policy { return &precopy{} },
+	"layered":        func() Policy { return &layered{} },
+	"delayed":        func() Policy { return &delayed{} },
+	"ar":             func() Policy { return &ar{} },
+	"memory-pattern": func() Policy { return &memoryPattern{} },
+	"bumpless":       func() Policy { return &bumpless{} },
 }
 
 // New returns a policy by its name.

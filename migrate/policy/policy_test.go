@@ -21,7 +21,7 @@ func newPolicy(t *testing.T, name string) Policy {
 }
 
 func TestPoliciesAreFoundByName(t *testing.T) {
-	if want := []string{"bumpless", "delayed", "precopy"}; !slices.Equal(Names(), want) {
+	if want := []string{"ar", "bumpless", "delayed", "layered", "memory-pattern", "precopy"}; !slices.Equal(Names(), want) {
 		t.Errorf("Names() = %v; want %v", Names(), want)
 	}
 	for _, name := range Names() {
@@ -86,13 +86,13 @@ func TestHoldAndRelease(t *testing.T) {
 		{"delayed", page(1, 3), 3, false, 3, true},
 		{"delayed", page(2, 2), 2, false, 3, true},
 		{"bumpless", page(1, 2), 2, true, 2, false},
-		{"bumpless", page(1, 3, 5), 5, false, 3, true},
+		{"bumpless", page(1, 12), 12, false, 3, true},
 	} {
 		p := newPolicy(t, c.policy)
-		if hold := p.Hold(c.page, c.pass); hold != c.hold {
+		if hold := p.Hold(c.page, Moment{Pass: c.pass}); hold != c.hold {
 			t.Errorf("%s.Hold(%+v) = %v; want %v", c.policy, c.page, hold, c.hold)
 		}
-		if release := p.Release(c.page, c.page.LastPass+c.quiet); release != c.release {
+		if release := p.Release(c.page, Moment{Pass: c.page.LastPass + c.quiet}); release != c.release {
 			t.Errorf("%s.Release(%+v, %d passes later) = %v; want %v", c.policy, c.page, c.quiet, release, c.release)
 		}
 	}
@@ -161,7 +161,7 @@ func TestDecide(t *testing.T) {
 		{"bumpless waits for the floor", "bumpless", []int{900, 240, 150, 80, 40, 41, 41}, Switch, 7},
 		{"bumpless waits while it falls", "bumpless", []int{240, 200, 160, 130, 100, 80}, Wait, 6},
 		{"bumpless does not switch at a peak", "bumpless", []int{40, 41, 200, 200, 45}, Switch, 5},
-		{"bumpless does not wait for ever", "bumpless", append(repeat(1, 30), repeat(60, 200)...), Switch, 41},
+		{"bumpless does not wait for ever", "bumpless", append(repeat(1, 30), repeat(60, 200)...), Switch, 11},
 		{"precopy refuses what does not converge", "precopy", repeat(20, 900), Refuse, 7},
 		{"delayed too", "delayed", repeat(20, 900), Refuse, 7},
 		{"bumpless too", "bumpless", repeat(20, 900), Refuse, 7},
@@ -240,4 +240,41 @@ func Example() {
 	}
 	fmt.Println(d.Reason)
 	// Output: estimate 921 ms, budget 300 ms less 50 ms margin: needs 4.0x the link, or a budget of 971 ms; hot set 11.2 MB in 3 regions
+}
+
+// A stop brings what was dirtied since the last pass began; the pass itself
+// brought what was dirtied during the one before.
+func TestWhatAStopBrings(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		brought         Brought
+		before, elapsed time.Duration
+		want            int64
+	}{
+		{"nothing", Brought{}, 200 * ms, 800 * ms, 0},
+		{"as much in as long a time", Brought{100, 100, 0}, 200 * ms, 200 * ms, 100},
+		{"less in a shorter time", Brought{100, 100, 0}, 200 * ms, 50 * ms, 25},
+		{"a hot set however short the time", Brought{100, 100, 80}, 200 * ms, 50 * ms, 85},
+		{"more in a longer time", Brought{100, 100, 80}, 200 * ms, 800 * ms, 400},
+		{"in which what is pending may be sent and come anew", Brought{100, 10, 0}, 200 * ms, 800 * ms, 310},
+		{"the first pass", Brought{900, 100, 0}, 0, 200 * ms, 100},
+	} {
+		if got := c.brought.LastLook(c.before, c.elapsed); got != c.want {
+			t.Errorf("%s: %+v.LastLook(%v, %v) = %d; want %d", c.name, c.brought, c.before, c.elapsed, got, c.want)
+		}
+	}
+}
+
+func TestWhatAPassBroughtIsCounted(t *testing.T) {
+	var b Brought
+	once := Page{}.Touch(1, 0).Touch(3, 0)
+	for _, c := range []struct {
+		page    Page
+		pending bool
+	}{{once, false}, {once.Touch(4, 0), false}, {once.Touch(4, 0), true}, {once, true}} {
+		b.Add(c.page, c.pending)
+	}
+	if want := (Brought{4, 2, 1}); b != want {
+		t.Errorf("%+v; want %+v", b, want)
+	}
 }

@@ -6,8 +6,8 @@ type precopy struct{ trend trend }
 
 func (*precopy) Name() string              { return "precopy" }
 func (*precopy) Traits() Traits            { return Traits{} }
-func (*precopy) Hold(Page, uint32) bool    { return false }
-func (*precopy) Release(Page, uint32) bool { return true }
+func (*precopy) Hold(Page, Moment) bool    { return false }
+func (*precopy) Release(Page, Moment) bool { return true }
 
 func (p *precopy) Decide(s Situation) Decision { return firstChance(&p.trend, s) }
 

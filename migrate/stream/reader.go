@@ -76,6 +76,13 @@ func (r *Reader) u64(field string) (uint64, error) {
 	return n, err
 }
 
+// Offset of what Next looks at next; Taken is how far the input has been taken,
+// read ahead included. Both in bytes since the start.
+func (r *Reader) Offset() int64 { return r.offset }
+
+// Taken is described at Offset.
+func (r *Reader) Taken() int64 { return r.offset + int64(r.in.Buffered()) }
+
 // Next returns the next record. After the SectionEnd that is Last, only Tail
 // may follow.
 func (r *Reader) Next() (Record, error) {

@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"bumpless/migrate/stream"
+)
+
+// ages reads a source's passes and returns, of each but the first two, how old
+// the clock was that it brought.
+func ages(t *testing.T, intervalMs, passes int) (list []time.Duration) {
+	t.Helper()
+	q := newFake(t, "running")
+	q.clock = true
+	ours, theirs, err := socketPair()
+	must(t, err)
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	go q.send(theirs)
+	h, err := newHasher(make([]byte, 16))
+	must(t, err)
+	s := &source{cfg: SourceConfig{PassIntervalMs: intervalMs}, policy: rule{}, pipe: ours, send: &sender{}, hurry: make(chan struct{}), began: time.Now()}
+	s.report = func(e Event) {
+		clock := binary.BigEndian.Uint32(s.table.entries[1].data[:]) - 1
+		if e.Pass.Number > 2 {
+			list = append(list, time.Since(epoch)-time.Duration(clock)*time.Millisecond)
+		}
+	}
+	r := stream.NewReader(ours, readAhead)
+	p := newPasses(s, r)
+	for len(list) < passes {
+		record, err := r.Next()
+		must(t, err)
+		switch record.Kind {
+		case stream.RAMStart:
+			s.table = newTable(rule{hold: always}, h, record.Blocks, 1000)
+			s.passes.Store(1)
+		case stream.Page:
+			must(t, p.page(record))
+		case stream.SectionEnd:
+			must(t, p.sectionEnd())
+		}
+	}
+	return list
+}
+
+// QEMU looks for dirty pages long before it is asked for more, and the pipe holds
+// the findings of many looks. What a pass brings must be what the guest wrote
+// just before it ends: whatever is older comes once more with the stop.
+func TestAPassBringsWhatTheGuestWroteJustNow(t *testing.T) {
+	const interval = 100
+	list := ages(t, interval, 7)
+	slices.Sort(list)
+	if median := list[len(list)/2]; median > interval/2*time.Millisecond {
+		t.Errorf("what passes brought was %v old; want well below the %d ms between two of them", list, interval)
+	}
+}

@@ -1,0 +1,92 @@
+package replay
+
+import (
+	"testing"
+	"time"
+
+	"bumpless/migrate/policy"
+)
+
+// What the published algorithms save over precopy, each on a load that suits it.
+func TestEachPublishedPolicySavesOverPrecopyOnALoadThatSuitsIt(t *testing.T) {
+	for _, c := range []struct {
+		policy, trace string
+		mbits         int64
+		budget        time.Duration
+		saves         int64 // percent of precopy's bytes, at least
+		why           string
+	}{
+		{"layered", "ring", 200, time.Second, 10, "each page of a ring is warm: it is sent when the link has time"},
+		{"delayed", "hot48", 200, 300 * time.Millisecond, 30, "what is rewritten in each pass is not sent in each pass"},
+		{"ar", "ring", 200, time.Second, 10, "the next write of a ring's page is known"},
+		{"memory-pattern", "hot48", 200, 300 * time.Millisecond, 60, "a hopeless move ends at once"},
+	} {
+		s := settings(c.mbits*1e6, c.budget)
+		precopy, ours := figuresOf(t, c.trace, "precopy", s), figuresOf(t, c.trace, c.policy, s)
+		if saved := 100 - 100*ours.LinkBytes/precopy.LinkBytes; saved < c.saves {
+			t.Errorf("%s saves %d %% of precopy's %d bytes on %s; want %d %%: %s", c.policy, saved, precopy.LinkBytes, c.trace, c.saves, c.why)
+		}
+	}
+}
+
+func TestMemoryPatternRefusesWhatIsHopelessWithinTwiceTheFirstPass(t *testing.T) {
+	for _, trace := range []string{"hot16", "hot48"} {
+		f := figuresOf(t, trace, "memory-pattern", settings(200e6, 300*time.Millisecond))
+		if f.Outcome != Refused || f.Total > 2*f.FirstPass {
+			t.Errorf("%s: %s after %v; want refused within twice %v", trace, f.Outcome, f.Total, f.FirstPass)
+		}
+	}
+}
+
+// The default is the best of all on each trace and link: it moves whatever any
+// other one moves, with fewer bytes than precopy, and refuses as early as it is
+// promised.
+func TestTheDefaultMovesWhatAnyOtherMoves(t *testing.T) {
+	for _, name := range []string{"idle", "hot8", "hot16", "hot48", "mix", "ring", "prot"} {
+		for _, s := range []Settings{settings(200e6, 300*time.Millisecond), settings(200e6, time.Second), settings(1e9, 300*time.Millisecond)} {
+			ours := figuresOf(t, name, "bumpless", s)
+			precopy := figuresOf(t, name, "precopy", s)
+			if 5*ours.LinkBytes > 4*precopy.LinkBytes {
+				t.Errorf("%s at %d bits/s: %d bytes; want at most four fifths of precopy's %d", name, s.Link.BitsPerS, ours.LinkBytes, precopy.LinkBytes)
+			}
+			if ours.Outcome == Refused && ours.Total > 2*ours.FirstPass {
+				t.Errorf("%s at %d bits/s: refused after %v; want within twice %v", name, s.Link.BitsPerS, ours.Total, ours.FirstPass)
+			}
+			for _, other := range policy.Names() {
+				if f := figuresOf(t, name, other, s); f.Outcome == Moved && ours.Outcome != Moved {
+					t.Errorf("%s at %d bits/s: %s by bumpless, moved by %s", name, s.Link.BitsPerS, ours.Outcome, other)
+				}
+			}
+		}
+	}
+}
+
+// What bumpless has of ar: without it this guest would be refused.
+func TestPredictionMovesAHotSetThatBarelyFits(t *testing.T) {
+	for _, l := range Loads() {
+		if l.Name != "hot48" {
+			continue
+		}
+		trace, s := l.Trace(3, 20*time.Second), settings(1e9, 300*time.Millisecond)
+		if with, without := figures(t, trace, "bumpless", s), figures(t, trace, "bumpless/layered", s); with.Outcome != Moved || without.Outcome != Refused {
+			t.Errorf("%s with the prediction, %s without; want moved, refused", with.Outcome, without.Outcome)
+		}
+	}
+}
+
+// An estimate that is too small stops the guest for nothing.
+func TestNoPolicyStopsAGuestOnlyToRollBack(t *testing.T) {
+	for _, l := range Loads() {
+		trace := l.Trace(2, 20*time.Second)
+		for _, name := range policy.Names() {
+			for _, mbits := range []int64{100, 400} {
+				for _, budget := range []time.Duration{300 * time.Millisecond, time.Second} {
+					f := figures(t, trace, name, settings(mbits*1e6, budget))
+					if f.Outcome == RolledBack {
+						t.Errorf("%s at %d Mbit/s, budget %v, by %s: estimate %v, rolled back", l.Name, mbits, budget, name, f.Estimate)
+					}
+				}
+			}
+		}
+	}
+}

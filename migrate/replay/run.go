@@ -1,0 +1,181 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"bumpless/migrate/policy"
+)
+
+// move is one replay. Time is now; the link has its own, which runs ahead by
+// the batch that is being written.
+type move struct {
+	Settings
+	policy policy.Policy
+	guest  *memory
+	table  *table
+	wire   *wire
+	now    time.Duration
+	dirty  []uint32
+	looked time.Duration    // when QEMU last looked at its bitmap
+	found  [2]time.Duration // the looks that found what this pass brought, and the one before
+	waited bool             // before this pass
+	out    Figures
+}
+
+// Run moves the traced guest by the policy of that name.
+func Run(t Trace, name string, s Settings) (Figures, error) {
+	p, err := policy.New(name)
+	if err != nil {
+		return Figures{}, err
+	}
+	return RunPolicy(t, p, s)
+}
+
+// RunPolicy moves the traced guest by a policy that has not been used yet.
+func RunPolicy(t Trace, p policy.Policy, s Settings) (Figures, error) {
+	if err := errors.Join(t.Check(), s.check()); err != nil {
+		return Figures{}, err
+	}
+	m := &move{Settings: s, policy: p, guest: newMemory(t), table: newTable(p, t.Pages, s.HeldPages),
+		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}}
+	m.look()
+	for m.out.Outcome == "" {
+		m.step()
+	}
+	m.out.LinkBytes, m.out.Passes, m.out.Total = m.wire.sent, m.table.pass-1, m.now
+	return m.out, nil
+}
+
+func (s Settings) check() error {
+	switch {
+	case s.Link.ReservePercent < 0 || s.Link.ReservePercent > 99 || s.Link.bytesPerS() < 1000 || s.Link.BitsPerS > 1e12:
+		return fmt.Errorf("replay: a link of %d bits/s with a reserve of %d %%: want 8 kbit/s to 1 Tbit/s, and 0 to 99 %%", s.Link.BitsPerS, s.Link.ReservePercent)
+	case s.Budget <= s.Margin || s.Margin < 0:
+		return fmt.Errorf("replay: the budget, %v, must be more than the margin, %v", s.Budget, s.Margin)
+	case s.PassInterval < time.Millisecond || s.ReadPage < 0 || s.QueuePages < 1 || s.HeldPages < 0 || s.Timeout <= 0:
+		return errors.New("replay: a pass interval of 1 ms, a queue of one page and a timeout are the least")
+	}
+	return nil
+}
+
+// step is one pass, and what is decided after it.
+func (m *move) step() {
+	started := m.now
+	m.read(false)
+	if m.waited { // that was what QEMU had found before the wait
+		m.look()
+		m.read(false)
+	}
+	m.found = [2]time.Duration{m.looked, m.found[0]}
+	m.look()
+	if m.out.FirstPass == 0 {
+		m.out.FirstPass = m.now
+	}
+	pass := m.table.pass
+	brought := m.table.passEnd(m.moment, false)
+	m.send()
+	d := m.policy.Decide(m.situation(pass, brought))
+	m.out.Estimate = d.Estimate
+	switch {
+	case d.Verdict == policy.Switch:
+		m.switchover()
+	case d.Verdict == policy.Refuse:
+		m.out.Outcome, m.out.Reason = Refused, d.Reason
+	case m.now > m.Timeout:
+		m.out.Outcome = TimedOut
+	default:
+		due := started + m.PassInterval
+		m.waited = due > m.now
+		m.now = max(m.now, due)
+		m.send()
+	}
+}
+
+// look is QEMU's look at its bitmap, for the pass to come.
+func (m *move) look() {
+	m.guest.runTo(m.now)
+	m.dirty = m.guest.take(m.dirty)
+	m.looked = m.now
+}
+
+// read takes one pass from QEMU.
+func (m *move) read(stopped bool) {
+	m.guest.runTo(m.now)
+	for _, page := range m.dirty {
+		m.now += m.ReadPage
+		m.send()
+		for !stopped && len(m.table.queue) >= m.QueuePages {
+			m.now = max(m.now, m.wire.free)
+			m.send()
+		}
+		if !stopped {
+			m.guest.runTo(m.now)
+		}
+		wasEmpty := len(m.table.queue) == 0
+		m.table.arrive(page, m.guest.content[page], m.moment(), stopped)
+		if wasEmpty {
+			m.wire.free = max(m.wire.free, m.now)
+		}
+	}
+}
+
+// send lets the link catch up with now.
+func (m *move) send() {
+	for len(m.table.queue) > 0 && m.wire.free <= m.now {
+		if b := m.table.fill(); b.pages > 0 {
+			m.wire.write(b)
+		}
+	}
+}
+
+func (m *move) moment() policy.Moment {
+	return policy.Moment{Pass: m.table.pass, Now: m.now, QueuedBytes: m.table.queuedBytes(), Ratio: m.wire.ratio(),
+		LinkBytesPerS: m.wire.rate(m.now), Interval: m.PassInterval}
+}
+
+func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
+	return policy.Situation{
+		Now: m.now, Pass: pass, AllSentOnce: true,
+		PendingBytes: m.table.pendingBytes(), ArrivedBytes: int64(b.Arrived) * PageSize,
+		Dirtying:      m.found[0] - m.found[1],
+		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+m.Ask-m.found[0]) * PageSize,
+		InFlightBytes: m.wire.inFlight(m.now), Ratio: m.table.ratio(b.Fresh), LinkBytesPerS: m.wire.rate(m.now),
+		Fixed: m.FixedEstimate, Regions: m.table.regions(), Budget: m.Budget, Margin: m.Margin,
+	}
+}
+
+// switchover stops the guest, sends all there is, and commits or rolls back.
+func (m *move) switchover() {
+	m.now += m.Ask
+	m.send()
+	t0 := m.now
+	m.table.passEnd(m.moment, true)
+	m.idleUntilNow()
+	m.now += m.Costs.StopToRAMEnd
+	m.read(true) // what it had found before
+	m.dirty = m.guest.take(m.dirty)
+	m.read(true)
+	for len(m.table.queue) > 0 {
+		m.now = max(m.now, m.wire.free)
+		m.send()
+	}
+	tail := m.Costs.TailBytes
+	if m.wire.compress {
+		tail = m.Costs.TailPacked
+	}
+	m.idleUntilNow()
+	m.wire.put(frameBytes + tail)
+	ready := m.wire.free + m.Costs.Load + m.Link.RTT // to the last byte's arrival, and READY's
+	if deadline := t0 + m.Budget - m.Margin; ready > deadline {
+		m.now = deadline + m.Costs.Resume
+		m.out.Outcome, m.out.Reason, m.out.Pause = RolledBack, "the deadline passed", m.now-t0
+		return
+	}
+	m.now = ready + m.Link.RTT/2
+	m.out.Outcome, m.out.Pause = Moved, m.now-t0
+}
+
+// idleUntilNow: a link without work does not work in the past.
+func (m *move) idleUntilNow() { m.wire.free = max(m.wire.free, m.now) }

@@ -42,7 +42,7 @@ func TestProbeRefusesAQEMUThatCorruptsGuests(t *testing.T) {
 
 func TestAGuestIsAdmittedOnlyWhereItFits(t *testing.T) {
 	spec := Spec{Name: "main1", MemoryMiB: 1024, Machine: "pc-q35-10.0"}
-	here := Abilities{QEMUVersion: "10.0.2", Machines: []string{"pc-q35-10.0"}, FreeMiB: 1024 + overheadMiB}
+	here := Abilities{QEMUVersion: "10.0.2", Machines: []string{"pc-q35-10.0"}, FreeMiB: 1024 + 256 + overheadMiB}
 	for _, c := range []struct {
 		what   string
 		change func(*Abilities)
@@ -61,5 +61,15 @@ func TestAGuestIsAdmittedOnlyWhereItFits(t *testing.T) {
 		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: Admit() = %v; want %q", c.what, err, c.want)
 		}
+	}
+}
+
+func TestAGuestLeavesOnlyAHostThatHasMemoryForItsGateway(t *testing.T) {
+	spec := Spec{Name: "main1", MemoryMiB: 1024}
+	if err := (Abilities{FreeMiB: 256}).Lets(spec); err != nil {
+		t.Errorf("Lets() with 256 MiB free = %v; want nil", err)
+	}
+	if err := (Abilities{FreeMiB: 255}).Lets(spec); err == nil || !strings.Contains(err.Error(), "needs 256 MiB") {
+		t.Errorf("Lets() with 255 MiB free = %v; want a refusal that says what is needed", err)
 	}
 }

@@ -115,6 +115,9 @@ func (n *Node) admittedAt(ctx context.Context, to, from, name string) error {
 	if err != nil {
 		return fmt.Errorf("host %s does not say what it runs: %w", from, err)
 	}
+	if err := here.Lets(n.hypervisor.Specs[name]); err != nil {
+		return fmt.Errorf("host %s: %w", from, err)
+	}
 	if err := there.Admit(n.hypervisor.Specs[name], here.QEMUVersion); err != nil {
 		return fmt.Errorf("host %s: %w", to, err)
 	}

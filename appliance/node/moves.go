@@ -87,7 +87,7 @@ func (n *Node) prepareIncoming(a core.PrepareIncoming) {
 func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
 	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
 		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: n.ramBytes(m.Guest), TimeoutS: n.site.Move.TimeoutS + 60,
-		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()}
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.hypervisor.Specs[m.Guest].DeltaCacheMiB()}
 }
 
 // ramBytes bounds what a guest's stream may announce, at both ends.
@@ -101,6 +101,15 @@ const overheadMiB = 64
 
 // runMove runs the source's gateway.
 func (n *Node) runMove(a core.RunMove) {
+	ctx, cancel := context.WithTimeout(n.ctx, startTimeout)
+	defer cancel()
+	if here, err := n.hypervisor.Probe(ctx); err == nil {
+		// A drain comes here without an operator's order having been checked.
+		if err := here.Lets(n.hypervisor.Specs[a.Move.Guest]); err != nil {
+			n.loop.post(n.ctx, core.MoveResult{Move: a.Move.ID, Outcome: core.Refused, Why: err.Error()})
+			return
+		}
+	}
 	err := n.hypervisor.MarkRan(a.Move.Guest, a.Epoch)
 	if err == nil {
 		err = n.runGateway(a.Move, source, n.sourceConfig(a))
@@ -118,7 +127,7 @@ func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
 	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
 		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, RAMBytes: n.ramBytes(m.Guest),
 		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true,
-		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes()}
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.hypervisor.Specs[m.Guest].DeltaCacheMiB()}
 }
 
 // runGateway starts a gateway and follows it to its end.

@@ -379,9 +379,11 @@ func (d *destination) next(ctx context.Context, want link.Type) (f link.Frame, e
 	case f = <-d.control:
 		return f, d.check(f, want)
 	case err := <-d.failed:
-		// What came before the connection broke still counts.
+		// What came before the connection broke still counts, and so will the
+		// break: there is room, since each connection fails once.
 		select {
 		case f = <-d.control:
+			d.failed <- err
 			return f, d.check(f, want)
 		default:
 		}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -215,89 +214,6 @@ func (s *source) checkGuest(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("a migration is %q already: cancel it first", migration.Status)
-}
-
-func (s *source) connect(ctx context.Context) error {
-	config, err := s.cfg.TLS.Load()
-	if err != nil {
-		return err
-	}
-	if s.key, err = newKey(); err != nil {
-		return err
-	}
-	if s.hasher, err = newHasher(s.key); err != nil {
-		return err
-	}
-	raws, err := dialAll(s.cfg.Addresses, s.cfg.Connections, dialTimeout)
-	if err != nil {
-		return err
-	}
-	var conns []link.Conn
-	for i, raw := range raws {
-		c, err := link.Client(raw, config, s.cfg.Peer, &s.meter)
-		if err == nil {
-			err = c.HandshakeContext(ctx)
-		}
-		if err == nil {
-			h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: i, Total: len(raws), Disks: len(s.cfg.LocalDisks)}
-			if i == 0 {
-				h.Key, h.Slots = s.key, s.slots(s.cfg.RAMBytes, len(raws))
-			}
-			err = writeHello(c, h)
-		}
-		if err != nil {
-			for _, raw := range raws {
-				raw.Close()
-			}
-			return fmt.Errorf("connect to %s: %w", raw.RemoteAddr(), err)
-		}
-		conns = append(conns, c)
-	}
-	s.send = newSender(conns, &s.meter, s.policy.Traits().Compress)
-	if err := s.connectDisks(ctx, config); err != nil {
-		return err
-	}
-	reader := link.NewReader(bufio.NewReader(conns[0]))
-	if err := conns[0].SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return err
-	}
-	answer, err := readHello(reader, s.cfg.Move, s.cfg.Guest)
-	if err != nil {
-		return err
-	}
-	s.granted = answer.Slots
-	if err := conns[0].SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
-	go s.listen(reader)
-	return nil
-}
-
-// slots that each connection keeps, of a guest with so much RAM. What is never
-// compressed is not shortened either: precopy is the baseline.
-func (s *source) slots(ram uint64, connections int) int {
-	if !s.policy.Traits().Compress {
-		return 0
-	}
-	return slotsFor(s.cfg.DeltaCacheMiB, ram, connections)
-}
-
-// listen reads what the destination says.
-func (s *source) listen(r *link.Reader) {
-	for {
-		f, err := r.Read()
-		if err != nil {
-			s.broken <- fmt.Errorf("the link to the destination broke: %w", err)
-			return
-		}
-		f.Body = append([]byte(nil), f.Body...)
-		select {
-		case s.frames <- f:
-		default:
-			s.broken <- errors.New("the destination sent more frames than the protocol has")
-			return
-		}
-	}
 }
 
 // startMigration makes QEMU migrate into our end of a socketpair. What QEMU's

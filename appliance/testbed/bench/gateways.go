@@ -101,7 +101,7 @@ func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, m *m
 		return err
 	}
 	id := fmt.Sprintf("%s-%d", guestName, m.epoch)
-	ram := uint64(guestMiB+64) << 20 // with video, firmware and ROMs
+	ram := uint64(g.load.memoryMiB()+64) << 20 // with video, firmware and ROMs
 	destination, err := g.startGateway(m.to, "destination", dir, gateway.DestinationConfig{Move: id, Guest: guestName,
 		QMP: g.runners[m.to].MoveSocket(guestName, m.epoch), TLS: g.tls(m.to), Peer: m.from, Listen: []string{g.address(m.to) + ":0"},
 		RAMBytes: ram, TimeoutS: ourLimitS * 2})

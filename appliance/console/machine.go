@@ -15,7 +15,7 @@ import (
 
 // commands that the command line has and the serial console has not.
 func (p Program) commands(v *verbs, t *target) []*cobra.Command {
-	return []*cobra.Command{p.runCommand(t), p.gatewayCommand(), p.checkCommand(v, t), p.pkiCommand(v), p.versionCommand(v), p.completionCommand()}
+	return []*cobra.Command{v.traceCommand(), p.runCommand(t), p.gatewayCommand(), p.checkCommand(v, t), p.pkiCommand(v), p.versionCommand(v), p.completionCommand()}
 }
 
 func (p Program) runCommand(t *target) *cobra.Command {

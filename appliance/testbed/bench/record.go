@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +32,7 @@ func (g *rig) record(ctx context.Context, s selection, dir string) error {
 		if err := g.boot(ctx, l); err != nil {
 			return err
 		}
-		path := filepath.Join(dir, "bench-"+l.name+".trace")
+		path := filepath.Join(dir, "bench-"+l.name+".trace.gz")
 		r, err := g.trace(ctx, path)
 		if err != nil {
 			return fmt.Errorf("record load %s: %w", l.name, err)
@@ -42,12 +45,13 @@ func (g *rig) record(ctx context.Context, s selection, dir string) error {
 	return nil
 }
 
+// trace records the guest, and packs the trace into path.
 func (g *rig) trace(ctx context.Context, path string) (gateway.Result, error) {
 	dir, err := os.MkdirTemp(g.dir, "trace")
 	if err != nil {
 		return gateway.Result{}, err
 	}
-	e, err := g.startGateway(g.at, "trace", dir, gateway.TraceConfig{Guest: guestName, QMP: g.runners[g.at].MoveSocket(guestName, g.epoch), Path: path,
+	e, err := g.startGateway(g.at, "trace", dir, gateway.TraceConfig{Guest: guestName, QMP: g.runners[g.at].MoveSocket(guestName, g.epoch), Path: filepath.Join(dir, "trace"),
 		Ms: recordMs, IntervalMs: recordIntervalMs, RAMBytes: g.ramBytes()})
 	if err != nil {
 		return gateway.Result{}, err
@@ -59,5 +63,23 @@ func (g *rig) trace(ctx context.Context, path string) (gateway.Result, error) {
 	if e.result == nil || e.result.Outcome != gateway.Recorded {
 		return gateway.Result{}, fmt.Errorf("the gateway ended with %+v", e.result)
 	}
-	return *e.result, nil
+	return *e.result, pack(filepath.Join(dir, "trace"), path)
+}
+
+// pack a file: a trace shrinks to a third or less.
+func pack(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var packed bytes.Buffer
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	_, err = z.Write(b)
+	if err = errors.Join(err, z.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(to, packed.Bytes(), 0o644)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sort"
 	"time"
@@ -123,10 +124,13 @@ func (g *rig) spec(l load) guest.Spec {
 		Kernel: filepath.Join(g.cache, "guest-vmlinuz"), Initrd: filepath.Join(g.cache, "guest-initrd"),
 		Cmdline: testbed.BootLine + " " + g.settings.CommandLine(), MAC: "52:54:00:00:00:01", Bridge: testbed.BusBridge}
 	if l.program != "" {
-		s.Disks = []guest.Disk{{Path: filepath.Join(g.cache, "guest-userland.img"), Format: "raw", ReadOnly: true}}
+		s.Disks = []guest.Disk{{Path: g.userland(), Format: "raw", ReadOnly: true}}
 	}
 	return s
 }
+
+// userland is the image that `make guest-userland` builds.
+func (g *rig) userland() string { return filepath.Join(g.cache, "guest-userland.img") }
 
 // boot starts a guest with the load on the first host, and waits until it has
 // filled its memory and verified it once. A load of programs has then ended its
@@ -137,6 +141,9 @@ func (g *rig) boot(ctx context.Context, l load) error {
 	}
 	g.load, g.settings = l, protection.Defaults()
 	g.settings.Dirty, g.settings.Load = l.regions, l.program
+	if _, err := os.Stat(g.userland()); err != nil && l.program != "" {
+		return fmt.Errorf("boot the guest for %s: %w: run `make guest-userland`", l.name, err)
+	}
 	for _, host := range hosts {
 		g.runners[host] = &guest.Runner{RunDir: filepath.Join(g.dir, host), Binary: "qemu-system-x86_64", Specs: map[string]guest.Spec{guestName: g.spec(l)}}
 	}

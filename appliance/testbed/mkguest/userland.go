@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,12 +26,17 @@ var unwanted = []string{"usr/share/doc", "usr/share/man", "usr/share/locale", "u
 // its user to have a name.
 const userlandUser = "load:x:1000:1000::/tmp:/bin/sh\n"
 
+// madeOf is a file beside the image that says which packages it was asked to hold.
+const madeOf = ".packages"
+
 // makeUserland builds the image, once: a read-only ext4 file system of Debian's
 // packages, unpacked and not installed. Both hosts of a move open the same file.
 func makeUserland(ctx context.Context, cache string, progress func(string)) (string, error) {
-	image := filepath.Join(cache, userlandName)
-	if _, err := os.Stat(image); err == nil {
-		return image, nil
+	image, packages := filepath.Join(cache, userlandName), []byte(strings.Join(userlandPackages, "\n")+"\n")
+	if was, err := os.ReadFile(image + madeOf); err == nil && bytes.Equal(was, packages) {
+		if _, err := os.Stat(image); err == nil {
+			return image, nil
+		}
 	}
 	tmp, err := os.MkdirTemp(cache, "userland-*")
 	if err != nil {
@@ -40,7 +46,10 @@ func makeUserland(ctx context.Context, cache string, progress func(string)) (str
 	if err := buildUserland(ctx, tmp, progress); err != nil {
 		return "", fmt.Errorf("build the userland: %w", err)
 	}
-	return image, os.Rename(filepath.Join(tmp, userlandName), image)
+	if err := os.Rename(filepath.Join(tmp, userlandName), image); err != nil {
+		return "", fmt.Errorf("build the userland: %w", err)
+	}
+	return image, os.WriteFile(image+madeOf, packages, 0o644)
 }
 
 func buildUserland(ctx context.Context, tmp string, progress func(string)) error {
@@ -117,7 +126,7 @@ func makeImage(ctx context.Context, root, image string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-E", "root_owner=0:0", "-d", root, image,
+	return run(ctx, "/usr/sbin/mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-E", "root_owner=0:0", "-d", root, image,
 		fmt.Sprintf("%dk", (size+size/8+imageSlack)>>10))
 }
 

@@ -78,6 +78,9 @@ func TestATraceIsRefusedToAViewerAndWithoutAGuestNamesThem(t *testing.T) {
 	if _, errs, status := i.enter("trace main1 -o $D/t --site $D/site.yaml --host host-a --cert $D/pki/vic.crt"); status != Refused || !strings.Contains(errs, "trace needs one of [OPERATOR ENGINEER]") {
 		t.Errorf("trace as a viewer = %d %q; want it refused", status, errs)
 	}
+	if out, _, _ := i.enter("__complete --socket $D/api.sock trace m"); !strings.HasPrefix(out, "main1\nmain2\n") {
+		t.Errorf("complete trace = %q; want the guests", out)
+	}
 	if _, errs, status := i.enter("trace --socket $D/api.sock"); status != Misused || !strings.Contains(errs, "GUEST is one of: main1, main2") {
 		t.Errorf("trace = %d %q; want the guests named", status, errs)
 	}

@@ -6,7 +6,7 @@ CACHE := $(OUT)/cache
 STATICCHECK := $(GO) tool -modfile=tools.mod staticcheck
 E2E := ./appliance/testbed
 
-.PHONY: build check test demo bench bench-quick deps guest clean
+.PHONY: build check test demo bench bench-quick deps guest guest-userland clean
 
 build: ; @mkdir -p $(OUT) && $(GO) build -o $(OUT)/bumpless ./appliance
 
@@ -16,6 +16,10 @@ deps: ; @./appliance/testbed/install.sh
 # the protection guest's kernel and initramfs, in out/cache
 guest: deps ; @$(GO) run ./appliance/testbed/mkguest -cache $(CACHE)
 
+# beside them a read-only image with Redis, PostgreSQL and a compiler out of
+# Debian's packages, for the bench's loads: 100 MB to fetch, once
+guest-userland: deps ; @$(GO) run ./appliance/testbed/mkguest -cache $(CACHE) -userland
+
 # the main job on real guests: out/demo.json, out/demo.html
 demo: guest build
 	@$(GO) build -o $(OUT)/demo ./appliance/testbed/demo
@@ -24,7 +28,7 @@ demo: guest build
 # every load x link x method on real guests, ours against QEMU's own: hours.
 # out/bench/migrate.json, out/bench/migrate.html; ONLY=LOADS/LINKS/METHODS for a
 # part of it, RESUME=1 to go on with what is missing
-bench: guest build
+bench: $(if $(filter -quick,$(BENCH)),guest,guest-userland) build
 	@$(GO) build -o $(OUT)/migrate-bench ./appliance/testbed/bench
 	@$(OUT)/migrate-bench -out $(OUT)/bench -binary $(OUT)/bumpless -cache $(CACHE) -only '$(ONLY)' -resume=$(or $(RESUME),0) $(BENCH)
 

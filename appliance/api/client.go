@@ -171,15 +171,35 @@ func (c *Client) Events(ctx context.Context, r EventsRequest) ([]Event, error) {
 
 // Progress follows a move.
 func (c *Client) Progress(ctx context.Context, r ProgressRequest, tell func(Progress)) error {
-	return c.follow(ctx, "progress", r, tell)
+	return eachLine(ctx, c, "progress", r, tell, endOfProgress)
 }
 
 // LocalProgress follows gateways on the called host.
 func (c *Client) LocalProgress(ctx context.Context, r ProgressRequest, tell func(Progress)) error {
-	return c.follow(ctx, "host/progress", r, tell)
+	return eachLine(ctx, c, "host/progress", r, tell, endOfProgress)
 }
 
-func (c *Client) follow(ctx context.Context, verb string, r ProgressRequest, tell func(Progress)) error {
+// Trace records a guest of the called host. The caller is who the connection
+// proves.
+func (c *Client) Trace(ctx context.Context, _ Caller, r TraceRequest, tell func(TraceLine)) error {
+	return eachLine(ctx, c, "trace", r, tell, func(l TraceLine) (bool, string) { return l.Final, failure(l.Phase, l.Reason) })
+}
+
+func endOfProgress(p Progress) (final bool, failed string) {
+	return p.Final, failure(p.Phase, p.Reason)
+}
+
+// failure that a line tells, "" for none.
+func failure(phase, reason string) string {
+	if phase != "error" {
+		return ""
+	}
+	return reason
+}
+
+// eachLine hands on lines of JSON until the last one; end says whether a line is
+// it, or tells of a failure.
+func eachLine[Line any](ctx context.Context, c *Client, verb string, r any, tell func(Line), end func(Line) (final bool, failed string)) error {
 	answer, err := c.post(ctx, verb, r)
 	if err != nil {
 		return err
@@ -188,15 +208,16 @@ func (c *Client) follow(ctx context.Context, verb string, r ProgressRequest, tel
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxBody)
 	for lines.Scan() {
-		var p Progress
-		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
+		var l Line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return fmt.Errorf("%s on %s: %w", verb, c.name, err)
 		}
-		if p.Phase == "error" {
-			return errors.New(p.Reason)
+		final, failed := end(l)
+		if failed != "" {
+			return errors.New(failed)
 		}
-		tell(p)
-		if p.Final {
+		tell(l)
+		if final {
 			return nil
 		}
 	}

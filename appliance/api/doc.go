@@ -171,6 +171,29 @@ type Pass struct {
 	EstimateMs    float64 `json:"estimate_ms"`
 }
 
+// TraceRequest records what a guest of the asked host dirties.
+type TraceRequest struct {
+	Guest   string `json:"guest"`
+	Seconds int    `json:"seconds"` // from the end of the first pass over its memory
+}
+
+// TraceLine is a line about a recording; the last one is Final. The guest runs on
+// all the time.
+type TraceLine struct {
+	// Phase is connect, stream, file, or error with its Reason.
+	Phase  string `json:"phase"`
+	Reason string `json:"reason,omitempty"`
+	// Pass over the guest's memory, from 1, and the pages that it brought.
+	Pass  uint32 `json:"pass,omitempty"`
+	Pages int    `json:"pages,omitempty"`
+	// Chunk of the trace's file (migrate/replay), in order.
+	Chunk []byte `json:"chunk,omitempty"`
+	Final bool   `json:"final,omitempty"` // nothing more comes
+}
+
+// MaxTraceSeconds bounds a recording.
+const MaxTraceSeconds = 600
+
 // LeaseRequest of a host to the leader.
 type LeaseRequest struct {
 	AskedAt time.Duration `json:"asked_at_ns"` // the asker's clock, echoed
@@ -208,6 +231,9 @@ type Backend interface {
 	Events(ctx context.Context, r EventsRequest) ([]Event, error)
 	// Progress calls tell for each line until the last one, or ctx ends.
 	Progress(ctx context.Context, r ProgressRequest, tell func(Progress)) error
+	// Trace records a guest that runs on the asked host, until the last line; when
+	// ctx ends the recording does.
+	Trace(ctx context.Context, by Caller, r TraceRequest, tell func(TraceLine)) error
 }
 
 // HostBackend is what hosts' daemons ask of each other.

@@ -50,7 +50,8 @@ func NewServer(people Backend, peers HostBackend, log *slog.Logger) *Server {
 	serve(s, mux, "move", people.Move)
 	serve(s, mux, "drain", people.Drain)
 	serve(s, mux, "resume", people.Resume)
-	follow(s, mux, "progress", people.Progress)
+	follow(s, mux, "progress", progressOf(people.Progress), failedProgress)
+	follow(s, mux, "trace", people.Trace, func(text string) TraceLine { return TraceLine{Phase: "error", Reason: text, Final: true} })
 	serve(s, mux, "host/lease", func(ctx context.Context, c Caller, r LeaseRequest) (LeaseAnswer, error) {
 		return peers.Lease(ctx, c.Name, r)
 	})
@@ -58,7 +59,7 @@ func NewServer(people Backend, peers HostBackend, log *slog.Logger) *Server {
 		return peers.Propose(ctx, c.Name, r)
 	})
 	serve(s, mux, "host/abilities", func(ctx context.Context, _ Caller, _ Nothing) (json.RawMessage, error) { return peers.Abilities(ctx) })
-	follow(s, mux, "host/progress", peers.LocalProgress)
+	follow(s, mux, "host/progress", progressOf(peers.LocalProgress), failedProgress)
 	return s
 }
 
@@ -170,24 +171,45 @@ func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, do func(cont
 	})
 }
 
-// follow answers with a line of JSON for each Progress.
-func follow(s *Server, mux *http.ServeMux, verb string, do func(context.Context, ProgressRequest, func(Progress)) error) {
+// progressOf is for those who tell everybody the same.
+func progressOf(do func(context.Context, ProgressRequest, func(Progress)) error) func(context.Context, Caller, ProgressRequest, func(Progress)) error {
+	return func(ctx context.Context, _ Caller, r ProgressRequest, tell func(Progress)) error {
+		return do(ctx, r, tell)
+	}
+}
+
+func failedProgress(text string) Progress {
+	return Progress{AtMs: time.Now().UnixMilli(), Phase: "error", Reason: text, Final: true}
+}
+
+// follow answers with a line of JSON each time that do tells something. What fails
+// before the first line is answered as by serve; later it is a line, made by
+// failed.
+func follow[In, Line any](s *Server, mux *http.ServeMux, verb string, do func(context.Context, Caller, In, func(Line)) error, failed func(text string) Line) {
 	mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) {
-		_, in, ok := prepare[ProgressRequest](s, w, r, verb)
+		c, in, ok := prepare[In](s, w, r, verb)
 		if !ok {
 			return
 		}
 		out := json.NewEncoder(w)
 		control := http.NewResponseController(w)
-		w.Header().Set("Content-Type", "application/jsonl")
-		w.WriteHeader(http.StatusOK)
-		_ = control.Flush() // the caller went away
-		err := do(r.Context(), in, func(p Progress) {
-			_ = out.Encode(p)
+		begun := false
+		tell := func(l Line) {
+			if !begun {
+				begun = true
+				w.Header().Set("Content-Type", "application/jsonl")
+				w.WriteHeader(http.StatusOK)
+			}
+			_ = out.Encode(l) // the caller went away
 			_ = control.Flush()
-		})
-		if err != nil && r.Context().Err() == nil {
-			_ = out.Encode(Progress{AtMs: time.Now().UnixMilli(), Phase: "error", Reason: err.Error(), Final: true})
+		}
+		err := do(r.Context(), c, in, tell)
+		switch {
+		case err == nil || r.Context().Err() != nil:
+		case begun:
+			tell(failed(err.Error()))
+		default:
+			fail(w, err)
 		}
 	})
 }

@@ -66,6 +66,19 @@ func (f *fake) Progress(_ context.Context, _ ProgressRequest, tell func(Progress
 	tell(Progress{Phase: "finished", Outcome: "moved", Final: true})
 	return nil
 }
+func (f *fake) Trace(_ context.Context, by Caller, r TraceRequest, tell func(TraceLine)) error {
+	f.note("trace", by)
+	if r.Guest == "none" {
+		return &Refusal{Code: "unknown", Text: "no guest none"}
+	}
+	tell(TraceLine{Phase: "stream", Pass: 1, Pages: 100})
+	if r.Guest == "broken" {
+		return errors.New("the guest was stopped")
+	}
+	tell(TraceLine{Phase: "file", Chunk: []byte("BT")})
+	tell(TraceLine{Phase: "file", Chunk: []byte("RC"), Final: true})
+	return nil
+}
 func (f *fake) Lease(_ context.Context, host string, _ LeaseRequest) (LeaseAnswer, error) {
 	f.note("host/lease", Caller{Name: host, Role: HostRole})
 	return LeaseAnswer{Granted: true}, nil
@@ -174,7 +187,7 @@ func TestOnlyOperatorsAndEngineersOrder(t *testing.T) {
 			switch {
 			case strings.HasPrefix(verb, "host/"):
 				want = role == HostRole
-			case verb == "move" || verb == "drain" || verb == "resume":
+			case verb == "move" || verb == "drain" || verb == "resume" || verb == "trace":
 				want = role == Operator || role == Engineer
 			}
 			if got := slices.Contains(roles, role); got != want {
@@ -221,6 +234,28 @@ func TestProgressComesLineByLineToItsEnd(t *testing.T) {
 	err := s.client("viewer").Progress(context.Background(), ProgressRequest{Move: "main1-1"}, func(p Progress) { phases = append(phases, p.Phase) })
 	if want := []string{"stream", "finished"}; err != nil || !slices.Equal(phases, want) {
 		t.Errorf("Progress() told %q, %v; want %q", phases, err, want)
+	}
+}
+
+func TestATraceComesInChunksAndARefusalKeepsItsCode(t *testing.T) {
+	s := newSite(t)
+	c := s.client("operator")
+	trace := func(guest string) (file string, err error) {
+		err = c.Trace(context.Background(), Caller{}, TraceRequest{Guest: guest, Seconds: 3}, func(l TraceLine) { file += string(l.Chunk) })
+		return file, err
+	}
+	if file, err := trace("main1"); err != nil || file != "BTRC" {
+		t.Errorf("Trace() = %q, %v; want the whole file", file, err)
+	}
+	var r *Refusal
+	if _, err := trace("none"); !errors.As(err, &r) || r.Code != "unknown" {
+		t.Errorf("Trace(none) = %v; want the refusal", err)
+	}
+	if _, err := trace("broken"); err == nil || errors.As(err, &r) && r.Code != "unknown" || !strings.Contains(err.Error(), "was stopped") {
+		t.Errorf("Trace(broken) = %v; want a failure with its cause", err)
+	}
+	if got := s.fake.all(); len(got) != 3 || got[0] != "trace by operator OPERATOR" {
+		t.Errorf("the backend saw %q; want three traces by operator", got)
 	}
 }
 

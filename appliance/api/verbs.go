@@ -25,6 +25,7 @@ var Verbs = map[string][]string{
 	"move":   operators,
 	"drain":  operators,
 	"resume": operators,
+	"trace":  operators, // it costs the host a core, and the guest some speed
 
 	"host/lease":     hosts,
 	"host/propose":   hosts,
@@ -89,4 +90,11 @@ func (a as) Progress(ctx context.Context, r ProgressRequest, tell func(Progress)
 		return err
 	}
 	return a.b.Progress(ctx, r, tell)
+}
+
+func (a as) Trace(ctx context.Context, _ Caller, r TraceRequest, tell func(TraceLine)) error {
+	if err := Allow(a.c, "trace"); err != nil {
+		return err
+	}
+	return a.b.Trace(ctx, a.c, r, tell)
 }

@@ -17,6 +17,7 @@ type fakeDaemon struct {
 	asked  []string
 	refuse error
 	plays  []api.Progress
+	trace  []byte // what Trace records; broken off when hold is set
 	// hold makes Progress wait for its context after it has played.
 	hold bool
 }
@@ -103,6 +104,24 @@ func (f *fakeDaemon) Progress(ctx context.Context, r api.ProgressRequest, tell f
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	return nil
+}
+
+func (f *fakeDaemon) Trace(ctx context.Context, by api.Caller, r api.TraceRequest, tell func(api.TraceLine)) error {
+	if err := f.note("trace", by, r); err != nil {
+		return err
+	}
+	tell(api.TraceLine{Phase: "connect"})
+	for i := range 3 {
+		tell(api.TraceLine{Phase: "stream", Pass: uint32(i + 1), Pages: 1000 >> i})
+	}
+	if f.hold {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	half := len(f.trace) / 2
+	tell(api.TraceLine{Phase: "file", Chunk: f.trace[:half]})
+	tell(api.TraceLine{Phase: "file", Chunk: f.trace[half:], Final: true})
 	return nil
 }
 

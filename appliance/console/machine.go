@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 
 // commands that the command line has and the serial console has not.
 func (p Program) commands(v *verbs, t *target) []*cobra.Command {
-	return []*cobra.Command{p.runCommand(t), p.gatewayCommand(), p.checkCommand(v, t), p.pkiCommand(v), p.versionCommand(v), p.completionCommand()}
+	return []*cobra.Command{v.traceCommand(), p.runCommand(t), p.gatewayCommand(), p.checkCommand(v, t), p.pkiCommand(v), p.versionCommand(v), p.completionCommand()}
 }
 
 func (p Program) runCommand(t *target) *cobra.Command {
@@ -56,10 +57,10 @@ func (p Program) logTo(level, format string) (slog.Handler, error) {
 }
 
 func (p Program) gatewayCommand() *cobra.Command {
-	return &cobra.Command{Use: "gateway source|destination", Short: "one end of a move (started by the daemon)", Hidden: true, ValidArgs: []string{"source", "destination"},
+	return &cobra.Command{Use: "gateway source|destination|trace", Short: "one end of a move, or a recording (started by the daemon)", Hidden: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 || args[0] != "source" && args[0] != "destination" {
-				return misused("gateway: say `bumpless gateway source` or `bumpless gateway destination`")
+			if len(args) != 1 || !slices.Contains([]string{"source", "destination", "trace"}, args[0]) {
+				return misused("gateway: say `bumpless gateway source`, `bumpless gateway destination` or `bumpless gateway trace`")
 			}
 			if status := p.Gateway(args[0], p.In, p.Out); status != 0 {
 				return &ended{status}

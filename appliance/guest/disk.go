@@ -21,6 +21,9 @@ type Disk struct {
 	// when the guest moves. Otherwise every host reaches the same image by Path.
 	Local   bool
 	SizeMiB int // of a local image, which is made at a move's destination
+	// ReadOnly: nobody writes to the image, so that both copies of a move, and
+	// other guests, may have it open at the same time.
+	ReadOnly bool
 }
 
 // Node is the name of the i-th disk's block node in QEMU. Both ends of a move
@@ -55,8 +58,12 @@ func diskArguments(i int, d Disk) ([]string, error) {
 		driver = "host_device"
 	}
 	cache := map[string]bool{"direct": true, "no-flush": false}
-	node, err := json.Marshal(map[string]any{"driver": d.Format, "node-name": Node(i), "cache": cache, "discard": "unmap",
-		"file": map[string]any{"driver": driver, "filename": d.Path, "locking": "on", "cache": cache, "discard": "unmap"}})
+	file := map[string]any{"driver": driver, "filename": d.Path, "locking": "on", "cache": cache, "discard": "unmap"}
+	format := map[string]any{"driver": d.Format, "node-name": Node(i), "cache": cache, "discard": "unmap", "file": file}
+	if d.ReadOnly {
+		file["read-only"], format["read-only"] = true, true
+	}
+	node, err := json.Marshal(format)
 	if err != nil {
 		return nil, fmt.Errorf("describe disk %s: %w", d.Path, err)
 	}

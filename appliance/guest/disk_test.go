@@ -25,6 +25,18 @@ func TestADiskIsLockedAndTellsItsErrorsToTheGuest(t *testing.T) {
 	}
 }
 
+func TestAReadOnlyDiskIsReadOnlyInBothNodes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.img")
+	write(t, path, "")
+	words, err := diskArguments(0, Disk{Path: path, Format: "raw", ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(words[1], `"read-only":true`); n != 2 {
+		t.Errorf("%s: read-only in %d nodes; want in format and file", words[1], n)
+	}
+}
+
 func TestADiskThatIsMissingIsNamed(t *testing.T) {
 	if _, err := arguments(Spec{Disks: []Disk{{Path: "/nowhere/d.img", Format: "raw"}}}, "/run/g", false); err == nil || !strings.Contains(err.Error(), "/nowhere/d.img") {
 		t.Errorf("arguments() = %v; want the path named", err)

@@ -11,6 +11,9 @@
 // loop.go is the only goroutine that touches the Agent. Everything slow runs
 // beside it, keyed by Action.Key, and comes back as an Event.
 //
+// traces.go records what a guest dirties, for people and not for core. It uses the
+// monitor that moves use, and gives way to them.
+//
 // The daemon may die at any time: guests, gateways and the holder of the
 // watchdog's device (holder.go) are processes of their own. What it needs to find them again is in the run directory, which does
 // not outlive the host, as they do not.

@@ -110,11 +110,13 @@ func (n *Node) runMove(a core.RunMove) {
 			return
 		}
 	}
+	n.traces.yield(a.Move.Guest) // until followGateway
 	err := n.hypervisor.MarkRan(a.Move.Guest, a.Epoch)
 	if err == nil {
 		err = n.runGateway(a.Move, source, n.sourceConfig(a))
 	}
 	if err != nil {
+		n.traces.moved(a.Move.Guest)
 		n.log.Error("begin a move", "move", a.Move.ID, "error", err)
 		n.loop.post(n.ctx, core.MoveResult{Move: a.Move.ID, Outcome: core.Failed, Why: err.Error()})
 	}
@@ -160,6 +162,9 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 func (n *Node) followGateway(m core.Move, role string, g *gatewayProcess, ended <-chan gateway.Result) {
 	<-g.done
 	n.moves.remove(m.ID)
+	if role == source {
+		n.traces.moved(m.Guest)
+	}
 	r := core.MoveResult{Move: m.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
 	select {
 	case result := <-ended:

@@ -37,6 +37,7 @@ type Node struct {
 	jobs       inFlight
 	leases     leaseDesk
 	moves      moves
+	traces     traces
 	progress   progressHub
 	observing  sync.Mutex
 	binary     string // this program, for gateways

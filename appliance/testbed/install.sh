@@ -30,6 +30,7 @@ need tc iproute2
 need tshark tshark
 need xz xz-utils
 need gcc gcc
+[ -x /usr/sbin/mke2fs ] || missing+=(e2fsprogs) # not in everybody's PATH
 old_qemu=no
 [ "$(qemu_major || true)" -ge "$QEMU_MAJOR" ] 2>/dev/null || old_qemu=yes
 # qemu-img makes and looks into disk images; it comes from where QEMU does.

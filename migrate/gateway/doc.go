@@ -26,6 +26,12 @@
 // COMMIT without RUNNING is the outcome InDoubt: the source stays paused, and
 // whoever keeps the replicated truth decides.
 //
+// # Traces
+//
+// RunTrace records what a guest dirties, for package replay: the source's half of
+// a move with nothing behind it. QEMU's switchover is never released, so that
+// the guest is not stopped, and at the end the migration is cancelled.
+//
 // # Bounds
 //
 // Nothing is waited for without an end:
@@ -67,7 +73,7 @@ import (
 // CommittedMarker is the name of the marker file in the move's run directory.
 const CommittedMarker = "committed"
 
-// Outcome of a move.
+// Outcome of a move, or of a recording.
 type Outcome string
 
 // Outcomes.
@@ -77,6 +83,7 @@ const (
 	Refused    Outcome = "refused"     // was never stopped, runs on at the source
 	Failed     Outcome = "failed"      // was never stopped; the move could not go on
 	InDoubt    Outcome = "in-doubt"    // COMMIT was sent, RUNNING did not come back
+	Recorded   Outcome = "recorded"    // was only traced, runs on
 )
 
 // SourceConfig is what the source's gateway needs. Zero values of the tuning

@@ -25,7 +25,8 @@ type command struct {
 // Main runs a gateway as a process: the configuration is the first line of in,
 // commands follow it, and every line of out is an Event; the last one bears the
 // Result. The end of in is "abort": a gateway must not outlive the daemon that
-// answers for it, until it has committed. The exit status is 0 for Moved.
+// answers for it, until it has committed. The exit status is 0 for Moved and
+// Recorded.
 func Main(role string, in io.Reader, out io.Writer) int {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
@@ -58,8 +59,13 @@ func Main(role string, in io.Reader, out io.Writer) int {
 		if err = decode(config, &c); err == nil {
 			result, err = RunDestination(ctx, c, p.report)
 		}
+	case "trace":
+		var c TraceConfig
+		if err = decode(config, &c); err == nil {
+			result, err = RunTrace(ctx, c, p.report)
+		}
 	default:
-		err = fmt.Errorf("gateway %q: want source or destination", role)
+		err = fmt.Errorf("gateway %q: want source, destination or trace", role)
 	}
 	if err != nil {
 		result = Result{Outcome: Failed, Reason: err.Error()}
@@ -131,7 +137,7 @@ func (p *process) end(r Result) int {
 	case <-p.written:
 	case <-timer.C:
 	}
-	if r.Outcome == Moved {
+	if r.Outcome == Moved || r.Outcome == Recorded {
 		return 0
 	}
 	return 1

@@ -101,7 +101,7 @@ func TestTheLastLineBearsTheResult(t *testing.T) {
 	for name, c := range map[string]struct{ role, in, why string }{
 		"no configuration":         {"source", "", "no configuration"},
 		"not JSON":                 {"source", "hello\n", "read the gateway's configuration"},
-		"another role":             {"middle", "{}\n", "want source or destination"},
+		"another role":             {"middle", "{}\n", "want source, destination or trace"},
 		"no policy":                {"source", `{"budget_ms":100}` + "\n", "no policy"},
 		"no monitor":               {"destination", `{"qmp":"/nonexistent"}` + "\n", "connect to QEMU's monitor"},
 		"a configuration of 2 MiB": {"source", strings.Repeat(" ", 2<<20), "no configuration"},

@@ -3,8 +3,8 @@
 // network or a clock. It is pure.
 //
 // A Trace says which pages a guest dirtied and when, and how well their contents
-// compress. It is recorded at a gateway (gateway.SourceConfig.TracePath) or made
-// from a Load. Run moves the traced guest:
+// compress. It is recorded by `bumpless trace`, at a gateway
+// (gateway.SourceConfig.TracePath), or made from a Load. Run moves the traced guest:
 //
 //	trace -> guest's memory -> passes -> table -> policy -> link -> Figures
 //

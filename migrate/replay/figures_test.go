@@ -1,8 +1,11 @@
 package replay
 
 import (
+	"bytes"
+	"compress/gzip"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -15,23 +18,49 @@ var update = flag.Bool("update", false, "write testdata/figures.txt anew")
 
 const figuresFile = "testdata/figures.txt"
 
-// traceOf one of the loads, 20 s long, or of the protection guest as it was
-// recorded on QEMU 10 (appliance/testbed, TestE2EARecordedTrace…).
+// recordings of real guests on QEMU 10 under emulation: the protection guest as
+// appliance/testbed's TestE2EARecordedTrace… recorded it, and the bench's loads
+// (migrate-bench -record DIR), 4 s of each.
+var recordings = map[string]string{
+	"prot": "prot.trace", "bench-idle": "bench-idle.trace.gz", "bench-hot16": "bench-hot16.trace.gz", "bench-hot48": "bench-hot48.trace.gz",
+	"bench-mix": "bench-mix.trace.gz", "bench-redis": "bench-redis.trace.gz", "bench-postgresql": "bench-postgresql.trace.gz", "bench-compile": "bench-compile.trace.gz",
+}
+
+// traces in the order of the table: those that are made, and the recordings.
+var traces = []string{"idle", "hot8", "hot16", "hot48", "mix", "ring", "prot",
+	"bench-idle", "bench-hot16", "bench-hot48", "bench-mix", "bench-redis", "bench-postgresql", "bench-compile"}
+
+func recording(t testing.TB, path string) Trace {
+	t.Helper()
+	file, err := os.ReadFile("testdata/" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasSuffix(path, ".gz") {
+		z, err := gzip.NewReader(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file, err = io.ReadAll(z); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trace, err := Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace
+}
+
+// traceOf one of the loads, 20 s long, or a recording.
 func traceOf(t testing.TB, name string) Trace {
 	t.Helper()
-	if name == "prot" {
-		file, err := os.ReadFile("testdata/prot.trace")
-		if err != nil {
-			t.Fatal(err)
-		}
-		trace, err := Decode(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return trace
-	}
 	if trace, ok := made[name]; ok {
 		return trace
+	}
+	if path, ok := recordings[name]; ok {
+		made[name] = recording(t, path)
+		return made[name]
 	}
 	for _, l := range Loads() {
 		if l.Name == name {
@@ -101,12 +130,12 @@ func figuresOf(t testing.TB, trace, name string, s Settings) Figures {
 
 func figuresTable(t *testing.T) string {
 	var b strings.Builder
-	row := func(columns ...any) { fmt.Fprintf(&b, "%-6s %6s %6s  %-16s %-11s %11s %6s %9s %7s %8s\n", columns...) }
+	row := func(columns ...any) { fmt.Fprintf(&b, "%-16s %6s %6s  %-16s %-11s %11s %6s %9s %7s %8s\n", columns...) }
 	fmt.Fprint(&b, "# What each policy makes of each trace: go test ./migrate/replay -update\n"+
 		"# 5 % of the link is left to the service; a margin of 50 ms, 50 ms from decision to stop.\n"+
 		"# bumpless/RULE is bumpless with another policy's rule for what it holds.\n")
 	row("trace", "Mbit/s", "budget", "policy", "outcome", "bytes", "passes", "total_ms", "stop_ms", "estimate")
-	for _, name := range []string{"idle", "hot8", "hot16", "hot48", "mix", "ring", "prot"} {
+	for _, name := range traces {
 		for _, c := range []struct{ mbits, budgetMs int64 }{{200, 300}, {200, 1000}, {1000, 300}} {
 			for _, p := range []string{"precopy", "layered", "delayed", "ar", "memory-pattern", "bumpless", "bumpless/delayed", "bumpless/ar", "bumpless/layered"} {
 				f := figuresOf(t, name, p, settings(c.mbits*1e6, time.Duration(c.budgetMs)*time.Millisecond))

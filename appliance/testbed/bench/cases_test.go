@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"bumpless/appliance/testbed/protection"
 )
 
 func names(trials []trial) (list []string) {
@@ -49,5 +51,20 @@ func TestOnlyRefusesWhatThereIsNot(t *testing.T) {
 		if _, err := quick.only(filter); err == nil {
 			t.Errorf("only(%q): no error", filter)
 		}
+	}
+}
+
+func TestEachProgramOfTheGuestIsALoad(t *testing.T) {
+	var programs []string
+	for _, l := range loads {
+		if l.program != "" {
+			programs = append(programs, l.program)
+			if l.hotMiB != hotUnknown || l.memoryMiB() <= guestMiB {
+				t.Errorf("%s: a hot set of %d MiB in %d MiB; want none known, and more memory than the others have", l.name, l.hotMiB, l.memoryMiB())
+			}
+		}
+	}
+	if !reflect.DeepEqual(programs, protection.Loads) {
+		t.Errorf("programs %v; want all of the guest's, %v", programs, protection.Loads)
 	}
 }

@@ -94,6 +94,10 @@ func (e *end) cpuSeconds() float64 {
 	return (e.cmd.ProcessState.UserTime() + e.cmd.ProcessState.SystemTime()).Seconds()
 }
 
+// ramBytes that the guest's stream announces, at most: with video, firmware and
+// ROMs.
+func (g *rig) ramBytes() uint64 { return uint64(g.load.memoryMiB()+64) << 20 }
+
 // migrateOurs moves the guest through our gateways.
 func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, m *measurement) error {
 	dir := filepath.Join(g.dir, fmt.Sprint("move", m.epoch))
@@ -101,7 +105,7 @@ func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, m *m
 		return err
 	}
 	id := fmt.Sprintf("%s-%d", guestName, m.epoch)
-	ram := uint64(guestMiB+64) << 20 // with video, firmware and ROMs
+	ram := g.ramBytes()
 	destination, err := g.startGateway(m.to, "destination", dir, gateway.DestinationConfig{Move: id, Guest: guestName,
 		QMP: g.runners[m.to].MoveSocket(guestName, m.epoch), TLS: g.tls(m.to), Peer: m.from, Listen: []string{g.address(m.to) + ":0"},
 		RAMBytes: ram, TimeoutS: ourLimitS * 2})

@@ -64,7 +64,8 @@ func isNative(method string) bool { return strings.HasPrefix(method, nativePrefi
 
 // success: a guest whose hot set fits moves in every run; any other is refused
 // within two first passes. It fits if its hot set alone, uncompressed, crosses
-// the link within the budget, or if any method moved it within the budget.
+// the link within the budget, or if any method moved it within the budget; of a
+// load of programs only the latter can be known.
 func (c comparison) success(ours summary) goal {
 	g := goal{scene: c.scene, figure: "success", ours: fmt.Sprintf("%d of %d moved", ours.moved, len(ours.runs)), wanted: "moves, or is refused in 2 first passes"}
 	switch fits, why := c.fits(); {
@@ -97,7 +98,7 @@ func (c comparison) fits() (bool, string) {
 		}
 	}
 	for _, l := range loads {
-		if l.name == c.load && (c.linkBitsPerS == 0 || float64(l.hotMiB<<20*8)/float64(c.linkBitsPerS)*1000 <= float64(c.budgetMs)) {
+		if l.name == c.load && l.hotMiB != hotUnknown && (c.linkBitsPerS == 0 || float64(l.hotMiB<<20*8)/float64(c.linkBitsPerS)*1000 <= float64(c.budgetMs)) {
 			return true, fmt.Sprintf("a hot set of %d MiB", l.hotMiB)
 		}
 	}

@@ -186,3 +186,14 @@ func TestThePageIsWholeAndShowsEveryRun(t *testing.T) {
 		t.Errorf("%d bars; want one for each method that moved a guest in each of %d panels", n, panels)
 	}
 }
+
+func TestALoadOfProgramsFitsIfAnyMethodMovedIt(t *testing.T) {
+	refused := without(row("redis", 1e9, "bumpless", 1, 1.5, 0, 0, 40), "refused", "", 1)
+	if g := goalsOf(refused)["success"]; g.verdict != met || g.against != "it does not fit" {
+		t.Errorf("nobody moved it: %+v; want met, by an early refusal", g)
+	}
+	g := goalsOf(refused, row("redis", 1e9, "layered", 1, 4, 200, 150, 90))["success"]
+	if g.verdict != missed || !strings.Contains(g.against, "layered stopped it for 150 ms") {
+		t.Errorf("layered moved it: %+v; want missed", g)
+	}
+}

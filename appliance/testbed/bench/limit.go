@@ -66,7 +66,7 @@ func (g *rig) measureLimit(ctx context.Context) (_ int64, err error) {
 	if err := q.Execute(ctx, "stop", nil, nil); err != nil {
 		return 0, err
 	}
-	dumped := q.Execute(ctx, "pmemsave", map[string]any{"val": 0, "size": guestMiB << 20, "filename": path}, nil)
+	dumped := q.Execute(ctx, "pmemsave", map[string]any{"val": 0, "size": g.load.memoryMiB() << 20, "filename": path}, nil)
 	if err := errors.Join(dumped, q.Execute(ctx, "cont", nil, nil)); err != nil {
 		return 0, err
 	}

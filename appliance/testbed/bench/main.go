@@ -10,6 +10,8 @@
 // It writes migrate.json (one Row for each run) after every run, and at the end
 // migrate.html and a table of medians with the goals. Everything that takes
 // longer than a minute has not converged.
+//
+// With -record it keeps a trace of each load instead (record.go).
 package main
 
 import (
@@ -28,6 +30,7 @@ import (
 
 type options struct {
 	out, binary, cache string
+	record             string // folder for traces; "": measure
 	selection          selection
 	runs               int
 	quick, resume      bool
@@ -43,6 +46,7 @@ func main() {
 	flag.BoolVar(&o.resume, "resume", false, "keep the rows of an earlier bench, and run what is missing")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each method")
 	only := flag.String("only", "", "LOADS/LINKS/METHODS, each a list with commas or empty: idle,mix/1G/bumpless")
+	flag.StringVar(&o.record, "record", "", "measure nothing: record a trace of each load's guest into this `folder`, for migrate/replay")
 	flag.Parse()
 	if o.quick {
 		o.selection, o.runs = quick, 1
@@ -68,11 +72,6 @@ func run(ctx context.Context, o options) error {
 		}
 		*path = absolute
 	}
-	r, err := openResults(o.out, o.resume)
-	if err != nil {
-		return err
-	}
-	defer r.close()
 	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
 	if err != nil {
 		return err
@@ -82,7 +81,20 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	ended := errors.Join(g.all(ctx, plan(o.selection, o.runs, o.quick), r), g.close())
+	if o.record != "" {
+		return errors.Join(g.record(ctx, o.selection, o.record), g.close())
+	}
+	return errors.Join(g.bench(ctx, o), g.close())
+}
+
+// bench measures what is planned and shows it.
+func (g *rig) bench(ctx context.Context, o options) error {
+	r, err := openResults(o.out, o.resume)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	ended := g.all(ctx, plan(o.selection, o.runs, o.quick), r)
 	if len(r.rows) == 0 {
 		return ended
 	}

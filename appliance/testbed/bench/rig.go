@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sort"
 	"time"
@@ -46,6 +47,7 @@ type rig struct {
 	last      uint64 // epoch that was given out
 	bootID    uint32
 	corrupt   uint64 // pages that the guest has found since it booted
+	failures  uint64 // of its load's programs
 	cable     cable
 	bytesPerS float64 // measured on the link
 	endDelay  func() error
@@ -97,6 +99,7 @@ const (
 	killWait   = 10 * time.Second
 	startWait  = 30 * time.Second
 	bootWait   = 2 * time.Minute
+	roundWait  = 5 * time.Minute // for the first round of a load of programs, under emulation
 	verifyWait = 2 * time.Minute
 )
 
@@ -115,19 +118,34 @@ func (g *rig) kill(ctx context.Context, host string, upTo uint64) error {
 	return err
 }
 
+// spec of the load's guest.
+func (g *rig) spec(l load) guest.Spec {
+	s := guest.Spec{Name: guestName, MemoryMiB: l.memoryMiB(), VCPUs: 1, Machine: "pc-q35-10.0", CPU: "max", Accel: "tcg",
+		Kernel: filepath.Join(g.cache, "guest-vmlinuz"), Initrd: filepath.Join(g.cache, "guest-initrd"),
+		Cmdline: testbed.BootLine + " " + g.settings.CommandLine(), MAC: "52:54:00:00:00:01", Bridge: testbed.BusBridge}
+	if l.program != "" {
+		s.Disks = []guest.Disk{{Path: g.userland(), Format: "raw", ReadOnly: true}}
+	}
+	return s
+}
+
+// userland is the image that `make guest-userland` builds.
+func (g *rig) userland() string { return filepath.Join(g.cache, "guest-userland.img") }
+
 // boot starts a guest with the load on the first host, and waits until it has
-// filled its memory and verified it once.
+// filled its memory and verified it once. A load of programs has then ended its
+// first round: its servers run, its files are read, its data is there.
 func (g *rig) boot(ctx context.Context, l load) error {
 	if err := g.shutDown(ctx); err != nil {
 		return err
 	}
 	g.load, g.settings = l, protection.Defaults()
-	g.settings.Dirty = l.regions
+	g.settings.Dirty, g.settings.Load = l.regions, l.program
+	if _, err := os.Stat(g.userland()); err != nil && l.program != "" {
+		return fmt.Errorf("boot the guest for %s: %w: run `make guest-userland`", l.name, err)
+	}
 	for _, host := range hosts {
-		g.runners[host] = &guest.Runner{RunDir: filepath.Join(g.dir, host), Binary: "qemu-system-x86_64", Specs: map[string]guest.Spec{guestName: {
-			Name: guestName, MemoryMiB: guestMiB, VCPUs: 1, Machine: "pc-q35-10.0", CPU: "max", Accel: "tcg",
-			Kernel: filepath.Join(g.cache, "guest-vmlinuz"), Initrd: filepath.Join(g.cache, "guest-initrd"),
-			Cmdline: testbed.BootLine + " " + g.settings.CommandLine(), MAC: "52:54:00:00:00:01", Bridge: testbed.BusBridge}}}
+		g.runners[host] = &guest.Runner{RunDir: filepath.Join(g.dir, host), Binary: "qemu-system-x86_64", Specs: map[string]guest.Spec{guestName: g.spec(l)}}
 	}
 	began := time.Now()
 	epoch, err := g.start(ctx, hosts[0], false)
@@ -135,13 +153,33 @@ func (g *rig) boot(ctx context.Context, l load) error {
 		return err
 	}
 	g.at, g.epoch = hosts[0], epoch
-	seen, err := g.observer.Wait(g.settings.GocbRef, bootWait, func(s testbed.Sighting) bool { return s.At.After(began) && s.Report.VerifyPasses >= 2 })
-	if err != nil {
-		console, _ := g.runners[g.at].Console(ctx, guestName, g.epoch) // for the message only
-		return fmt.Errorf("boot the guest for %s: %w; console: %s", l.name, err, console)
+	wait := bootWait
+	if l.program != "" {
+		wait += roundWait
 	}
-	g.bootID, g.corrupt = seen.Report.BootID, seen.Report.CorruptPages
+	seen, err := g.observer.Wait(g.settings.GocbRef, wait, func(s testbed.Sighting) bool {
+		r := s.Report
+		return s.At.After(began) && r.VerifyPasses >= 2 && (l.program == "" || r.LoadRounds > 0 || r.LoadFailures > 0)
+	})
+	if err == nil && seen.Report.LoadFailures > 0 {
+		err = errors.New("its load fails")
+	}
+	if err != nil {
+		return fmt.Errorf("boot the guest for %s: %w; console: %s", l.name, err, g.console())
+	}
+	g.bootID, g.corrupt, g.failures = seen.Report.BootID, seen.Report.CorruptPages, 0
 	return nil
+}
+
+// console is the end of what the guest said, for a message.
+func (g *rig) console() string {
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	text, err := g.runners[g.at].Console(ctx, guestName, g.epoch)
+	if err != nil {
+		return err.Error()
+	}
+	return text[max(0, len(text)-2000):]
 }
 
 // start starts a copy in the host's network.
@@ -183,6 +221,10 @@ func (g *rig) verify() (uint64, error) {
 	}
 	if s.Report.BootID != g.bootID {
 		return 0, errors.New("the guest has rebooted")
+	}
+	if failed := s.Report.LoadFailures - g.failures; failed > 0 {
+		g.failures += failed
+		return 0, fmt.Errorf("the guest's load failed %d times; console: %s", failed, g.console())
 	}
 	found := s.Report.CorruptPages - g.corrupt
 	g.corrupt += found

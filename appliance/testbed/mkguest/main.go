@@ -1,5 +1,6 @@
 // Command mkguest builds the protection guest: it compiles protguest, fetches
-// Debian's kernel and packs both. What is there already is not made again.
+// Debian's kernel and packs both. With -userland it also packs the programs that
+// the bench's loads are made of. What is there already is not made again.
 package main
 
 import (
@@ -10,19 +11,24 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"bumpless/image/build"
+	guestimage "bumpless/image/build"
 )
 
 func main() {
 	cache := flag.String("cache", "out/cache", "folder for what is fetched and built")
+	userland := flag.Bool("userland", false, "also the image with a database, a key-value store and a compiler")
 	flag.Parse()
-	if err := run(*cache); err != nil {
+	if err := build(context.Background(), *cache, *userland); err != nil {
 		fmt.Fprintln(os.Stderr, "mkguest:", err)
 		os.Exit(1)
 	}
 }
 
-func run(cache string) error {
+func build(ctx context.Context, cache string, userland bool) error {
+	cache, err := filepath.Abs(cache)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}
@@ -33,12 +39,20 @@ func run(cache string) error {
 	if err := compile.Run(); err != nil {
 		return fmt.Errorf("compile protguest: %w", err)
 	}
-	artifacts, err := build.Guest(context.Background(), build.Options{CacheDir: cache, Init: program,
-		Progress: func(step string) { fmt.Println("mkguest:", step) }})
+	progress := func(step string) { fmt.Println("mkguest:", step) }
+	artifacts, err := guestimage.Guest(ctx, guestimage.Options{CacheDir: cache, Init: program, Progress: progress})
 	if err != nil {
 		return err
 	}
 	fmt.Println(artifacts.Kernel)
 	fmt.Println(artifacts.Initrd)
+	if !userland {
+		return nil
+	}
+	image, err := makeUserland(ctx, cache, progress)
+	if err != nil {
+		return err
+	}
+	fmt.Println(image)
 	return nil
 }

@@ -8,21 +8,21 @@ import (
 )
 
 func TestAReportComesBackAsItWasSent(t *testing.T) {
-	r := Report{BootID: 0xffffffff, PagesWritten: 1, VerifyPasses: 2, CorruptPages: 3, SVReceived: 4, SVLost: 5, Trip: true, DiskWritten: 6, DiskPasses: 7, DiskCorrupt: 8}
+	r := Report{BootID: 0xffffffff, PagesWritten: 1, VerifyPasses: 2, CorruptPages: 3, SVReceived: 4, SVLost: 5, Trip: true, DiskWritten: 6, DiskPasses: 7, DiskCorrupt: 8, LoadRounds: 9, LoadFailures: 10}
 	got, err := ParseReport(r.DataSet())
 	if err != nil || got != r {
 		t.Errorf("ParseReport() = %+v, %v; want %+v", got, err, r)
 	}
 	old := r
-	old.DiskWritten, old.DiskPasses, old.DiskCorrupt = 0, 0, 0
-	if got, err = ParseReport(r.DataSet()[:membersV1]); err != nil || got != old {
-		t.Errorf("ParseReport() of the first version = %+v, %v; want %+v", got, err, old)
+	old.LoadRounds, old.LoadFailures = 0, 0
+	if got, err = ParseReport(r.DataSet()[:membersV2]); err != nil || got != old {
+		t.Errorf("ParseReport() of the version before = %+v, %v; want %+v", got, err, old)
 	}
 }
 
 func TestAWrongReportIsRefused(t *testing.T) {
 	for want, change := range map[string]func([]goose.Data) []goose.Data{
-		"8 members, want 7 or 10":             func(d []goose.Data) []goose.Data { return d[:8] },
+		"8 members, want 10 or 12":            func(d []goose.Data) []goose.Data { return d[:8] },
 		"0 members":                           func([]goose.Data) []goose.Data { return nil },
 		"member 6 is not a boolean":           func(d []goose.Data) []goose.Data { d[6] = d[5]; return d },
 		"member 9 is not an unsigned integer": func(d []goose.Data) []goose.Data { d[9] = d[6]; return d },
@@ -43,5 +43,21 @@ func TestSettingsComeBackFromTheCommandLine(t *testing.T) {
 	}
 	if _, err := ParseCommandLine("bumpless.disk_mib=0"); err == nil {
 		t.Error("ParseCommandLine() takes a disk of 0 MiB")
+	}
+}
+
+func TestALoadIsOneOfThoseThatTheGuestKnows(t *testing.T) {
+	for _, load := range Loads {
+		s := Defaults()
+		s.Load = load
+		if got, err := ParseCommandLine(s.CommandLine()); err != nil || got.Load != load {
+			t.Errorf("ParseCommandLine() of the load %s = %q, %v", load, got.Load, err)
+		}
+	}
+	if got, err := ParseCommandLine(Defaults().CommandLine()); err != nil || got.Load != "" {
+		t.Errorf("ParseCommandLine() without a load = %q, %v; want none", got.Load, err)
+	}
+	if _, err := ParseCommandLine("bumpless.load=mysql"); err == nil || !strings.Contains(err.Error(), "redis") {
+		t.Errorf("ParseCommandLine() of an unknown load = %v; want the known ones named", err)
 	}
 }

@@ -2,6 +2,7 @@ package protection
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,20 @@ type Settings struct {
 	// If the guest has a disk: how much of it is used, and how many blocks are
 	// written each second.
 	DiskMiB, DiskWritesPerS int
+	// Load is what runs beside the protection, out of the userland on the first
+	// disk; one of Loads, or "" for nothing, and no userland.
+	Load string
 }
+
+// Loads that the guest can run.
+var Loads = []string{LoadRedis, LoadPostgreSQL, LoadCompile}
+
+// Names of loads.
+const (
+	LoadRedis      = "redis"
+	LoadPostgreSQL = "postgresql"
+	LoadCompile    = "compile"
+)
 
 // Region of memory that the guest keeps dirtying.
 type Region struct {
@@ -73,6 +87,9 @@ func (s Settings) CommandLine() string {
 		"dirty=" + strings.Join(regions, ","),
 		fmt.Sprintf("disk_mib=%d", s.DiskMiB),
 		fmt.Sprintf("disk_writes_per_s=%d", s.DiskWritesPerS),
+	}
+	if s.Load != "" {
+		words = append(words, "load="+s.Load)
 	}
 	return "bumpless." + strings.Join(words, " bumpless.")
 }
@@ -124,6 +141,10 @@ func (s *Settings) set(name, value string) (err error) {
 		s.DiskMiB, err = number(value, 1, maxRegionMiB)
 	case "disk_writes_per_s":
 		s.DiskWritesPerS, err = number(value, 0, 100_000)
+	case "load":
+		if s.Load = value; !slices.Contains(Loads, value) {
+			err = fmt.Errorf("no load %q, there are %v", value, Loads)
+		}
 	case "dirty":
 		s.Dirty, err = parseRegions(value)
 	default:

@@ -20,12 +20,14 @@ type counters struct {
 	samplesReceived, samplesLost atomic.Uint64
 
 	diskWritten, diskPasses, diskCorrupt atomic.Uint64
+	loadRounds, loadFailures             atomic.Uint64
 }
 
 func (c *counters) report() protection.Report {
 	return protection.Report{BootID: c.bootID.Load(), PagesWritten: c.written.Load(), VerifyPasses: c.passes.Load(),
 		CorruptPages: c.corrupt.Load(), SVReceived: c.samplesReceived.Load(), SVLost: c.samplesLost.Load(), Trip: c.trip.Load() != 0,
-		DiskWritten: c.diskWritten.Load(), DiskPasses: c.diskPasses.Load(), DiskCorrupt: c.diskCorrupt.Load()}
+		DiskWritten: c.diskWritten.Load(), DiskPasses: c.diskPasses.Load(), DiskCorrupt: c.diskCorrupt.Load(),
+		LoadRounds: c.loadRounds.Load(), LoadFailures: c.loadFailures.Load()}
 }
 
 func (c *counters) setTrip(on bool) {

@@ -13,8 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskDevice is the first virtio disk.
-const diskDevice = "/dev/vda"
+// diskDevice is the first virtio disk, or the one behind the userland.
+func diskDevice(s protection.Settings) string {
+	if s.Load != "" {
+		return "/dev/vdb"
+	}
+	return "/dev/vda"
+}
 
 // verifyBlocks are read at once.
 const verifyBlocks = 16
@@ -27,7 +32,7 @@ func (d disk) Sync() error { return unix.Fdatasync(int(d.Fd())) }
 
 // startDisk begins to write and verify blocks, if there is a disk.
 func startDisk(s protection.Settings, c *counters) error {
-	f, err := os.OpenFile(diskDevice, os.O_RDWR|unix.O_DIRECT, 0)
+	f, err := os.OpenFile(diskDevice(s), os.O_RDWR|unix.O_DIRECT, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

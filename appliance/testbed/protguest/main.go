@@ -1,5 +1,5 @@
-// Command protguest is the protection guest: the init, and the only program,
-// of a virtual machine that behaves like a protection relay as far as the
+// Command protguest is the protection guest: the init, and mostly the only
+// program, of a virtual machine that behaves like a protection relay as far as the
 // outside can see.
 //
 //   - It publishes GOOSE at a fixed period, from a process of its own.
@@ -7,6 +7,8 @@
 //   - It dirties memory in a pattern in which every page proves itself, and
 //     keeps verifying it.
 //   - If it has a disk, it does the same there, with every write flushed.
+//   - If it is told to, it runs a load of real programs beside all that: a
+//     database, a key-value store, a compiler, out of a read-only userland.
 //
 // What it finds goes out in its GOOSE data set (package protection), so that
 // whoever listens on the station bus needs no other way in.
@@ -68,6 +70,9 @@ func run() error {
 		return err
 	}
 	if err := startDisk(settings, state); err != nil {
+		return err
+	}
+	if err := startLoad(settings, state); err != nil {
 		return err
 	}
 	if err := startSubscriber(settings, state); err != nil {

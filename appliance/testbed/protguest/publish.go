@@ -31,11 +31,16 @@ func startPublisher(shared *os.File) error {
 	cmd := exec.Command("/proc/self/exe", publisherRole)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{shared}
-	// A process inherits the priority of the thread that makes it.
+	return startNice(cmd, publisherNice)
+}
+
+// startNice starts a process with a priority of its own, which it inherits from
+// the thread that makes it.
+func startNice(cmd *exec.Cmd, nice int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, publisherNice); err != nil {
-		return fmt.Errorf("raise the publisher's priority: %w", err)
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, nice); err != nil {
+		return fmt.Errorf("set the priority of %s: %w", cmd.Path, err)
 	}
 	err := cmd.Start()
 	if nerr := unix.Setpriority(unix.PRIO_PROCESS, 0, 0); err == nil && nerr != nil {

@@ -106,7 +106,7 @@ func figuresTable(t *testing.T) string {
 		"# 5 % of the link is left to the service; a margin of 50 ms, 50 ms from decision to stop.\n"+
 		"# bumpless/RULE is bumpless with another policy's rule for what it holds.\n")
 	row("trace", "Mbit/s", "budget", "policy", "outcome", "bytes", "passes", "total_ms", "stop_ms", "estimate")
-	for _, name := range []string{"idle", "hot8", "hot16", "hot48", "mix", "ring", "prot"} {
+	for _, name := range []string{"idle", "hot8", "hot16", "ring16", "hot48", "mix", "ring", "prot"} {
 		for _, c := range []struct{ mbits, budgetMs int64 }{{200, 300}, {200, 1000}, {1000, 300}} {
 			for _, p := range []string{"precopy", "layered", "delayed", "ar", "memory-pattern", "bumpless", "bumpless/delayed", "bumpless/ar", "bumpless/layered"} {
 				f := figuresOf(t, name, p, settings(c.mbits*1e6, time.Duration(c.budgetMs)*time.Millisecond))

@@ -14,6 +14,7 @@ type load struct {
 	heldBytes    int64   // of held pages, whatever they hold
 	ratio        float64 // that it, and what the last pass brought, is expected to compress to
 	sending      int     // batches
+	sentSteady   int     // of what the last pass brought: see policy.Brought
 	regions      int
 }
 
@@ -35,7 +36,7 @@ const regionGap = 16
 func (t *table) load(fresh int) load {
 	t.mu.Lock()
 	l := load{contentBytes: int64(t.pending) * stream.PageSize, heldBytes: int64(t.heldPages) * stream.PageSize, sending: t.sending,
-		ratio: t.expectedRatio(fresh)}
+		ratio: t.expectedRatio(fresh), sentSteady: t.lastSentSteady}
 	pages := t.queue.all()
 	for _, at := range t.waiting {
 		if t.entries[at].state == held {

@@ -264,7 +264,7 @@ func TestALinkThatStallsInTheStopPhaseIsRolledBackWithinTheBudget(t *testing.T) 
 }
 
 func TestADaemonThatGoesAwayBeforeCommitGetsItsGuestBackAtOnce(t *testing.T) {
-	for phase, want := range map[Phase]Outcome{Streaming: Failed, AskingStop: Refused, Stopped: RolledBack, Draining: RolledBack, AtReady: RolledBack} {
+	for phase, want := range map[Phase]Outcome{Streaming: Failed, AskingStop: Failed, Stopped: RolledBack, Draining: RolledBack, AtReady: RolledBack} {
 		b := newBench(t)
 		b.source.BudgetMs, b.source.PauseAt = 20_000, phase
 		b.source.PassIntervalMs = 100

@@ -127,7 +127,7 @@ func TestTheDaemonsAnswerDecides(t *testing.T) {
 	}{
 		{"", `{"command":"go"}`, Moved, ""},
 		{"", `{"command":"no","reason":"the partner is ill"}`, Refused, "the partner is ill"},
-		{"", `{"command":"abort","reason":"enough"}`, Refused, "aborted by the daemon: enough"},
+		{"", `{"command":"abort","reason":"enough"}`, Failed, "aborted by the daemon: enough"},
 		// What was allowed earlier is not allowed now.
 		{`{"command":"go"}`, `{"command":"no","reason":"the lease ran out"}`, Refused, "the lease ran out"},
 	} {

@@ -181,21 +181,37 @@ func (p *passes) record(found time.Time) error {
 func (p *passes) end() {
 	s := p.s
 	took := time.Since(p.started)
+	if s.passes.Load() == 1 {
+		s.send.shrunk.forget()
+	}
 	brought := s.table.passEnd(policy.Moment{
 		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
 		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
 	})
 	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]))
 	if d.Verdict != policy.Wait && s.recorder == nil {
-		select {
-		case s.decided <- d:
-			<-s.resume
-		case <-s.hurry:
+		if s.stops(d) {
+			return
 		}
-		return
 	}
 	p.wait(took)
 	p.started = time.Now()
+}
+
+// stops hands a decision on; false: another pass is due, since the stop has not
+// been allowed yet.
+func (s *source) stops(d policy.Decision) bool {
+	select {
+	case s.decided <- d:
+	case <-s.hurry:
+		return true
+	}
+	select {
+	case <-s.goOn:
+		return false
+	case <-s.resume:
+		return true
+	}
 }
 
 func (p *passes) wait(took time.Duration) {
@@ -241,24 +257,22 @@ func (s *source) interval(took time.Duration) time.Duration {
 	return min(longest, max(shortestPass, passShare*took))
 }
 
-// askAllowance is the time that a daemon which is asked is expected to take: the
-// guest writes on meanwhile.
-const askAllowance = 50 * time.Millisecond
+// stopAllowance is the time from the decision to the stop, in which the guest
+// writes on: the daemon's usual answer and QEMU's.
+const stopAllowance = 10 * time.Millisecond
 
 // decide reports the pass and asks the policy. What the pass brought was dirtied
 // during before; QEMU's look at what was dirtied since is elapsed old.
 func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) policy.Decision {
-	if s.ask != nil {
-		elapsed += askAllowance
-	}
 	l := s.table.load(brought.Fresh)
+	brought.SentSteady = l.sentSteady
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
 		Now: time.Since(s.began), Pass: n, AllSentOnce: true,
 		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
 		ArrivedBytes:  int64(brought.Arrived) * stream.PageSize,
 		Dirtying:      before,
-		FreshBytes:    brought.LastLook(before, elapsed) * stream.PageSize,
+		FreshBytes:    brought.LastLook(before, elapsed+stopAllowance) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
 		Ratio:         l.ratio, LinkBytesPerS: s.rate.bytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,

@@ -151,6 +151,13 @@ func (s *shrinkage) add(content, packed int) {
 	s.packed += float64(packed)
 }
 
+// forget what was sent: what comes from now on is of another kind.
+func (s *shrinkage) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.content, s.packed = 0, 0
+}
+
 func (s *shrinkage) ratio() float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

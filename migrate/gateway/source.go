@@ -16,10 +16,6 @@ import (
 	"bumpless/migrate/stream"
 )
 
-// Asker answers whether the guest may be stopped now: the daemon checks its
-// lease, the quorum and the other protection.
-type Asker func(ctx context.Context) error
-
 // source is the state of one move at its source.
 type source struct {
 	cfg    SourceConfig
@@ -46,8 +42,10 @@ type source struct {
 	result   Result
 	hurry    chan struct{} // closed when the guest is being stopped
 	decided  chan policy.Decision
-	resume   chan struct{} // reading may go on after a decision to switch
-	ended    chan ending   // the stream was read to its end
+	goOn     chan struct{} // after a decision to switch: another pass, the answer is not there yet
+	resume   chan struct{} // closed when the rest of the stream may be read
+	leave    leave
+	ended    chan ending // the stream was read to its end
 	frames   chan link.Frame
 	early    *link.Frame // READY, when it was seen before the end of DRAIN
 	broken   chan error
@@ -66,7 +64,6 @@ type ending struct {
 const (
 	prepareWait  = 60 * time.Second // for everything before the first page
 	dialTimeout  = 10 * time.Second
-	askWait      = 2 * time.Minute // for the daemon's answer: it may run a program of the site's
 	qmpTimeout   = 10 * time.Second
 	runningWait  = 5 * time.Second // for RUNNING, after COMMIT
 	releaseWait  = 2 * time.Second // for the source's QEMU to finish, after RUNNING
@@ -117,7 +114,7 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
 	defer cancel()
 	s := &source{cfg: cfg, report: report, ask: ask, began: time.Now(), policy: p,
-		hurry: make(chan struct{}), decided: make(chan policy.Decision), resume: make(chan struct{}),
+		hurry: make(chan struct{}), decided: make(chan policy.Decision), goOn: make(chan struct{}), resume: make(chan struct{}), leave: leave{answer: make(chan error, 1)},
 		ended: make(chan ending, 1), frames: make(chan link.Frame, 16), broken: make(chan error, 1)}
 	s.mirrors.enough, s.mirrors.unwatched = make(chan struct{}), make(chan struct{})
 	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
@@ -268,18 +265,26 @@ func (s *source) stream(ctx context.Context) {
 	for {
 		select {
 		case d := <-s.decided:
-			switch {
-			case d.Verdict == policy.Refuse:
+			if d.Verdict == policy.Refuse {
 				s.result.EstimateMs = ms(d.Estimate)
 				s.giveUp(Refused, d.Reason)
 				return
 			}
-			s.send.shrink()
-			if !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) || !s.caughtUp(ctx, lastLookWait) {
+			switch stop, over := s.mayStop(ctx, d); {
+			case over:
+				return
+			case !stop:
+				s.goOn <- struct{}{}
+				continue
+			}
+			if s.whole() && s.caughtUp(ctx, lastLookWait) {
+				s.switchover(ctx, d.Estimate)
+			}
+			return
+		case err := <-s.leave.answer:
+			if !s.answered(err) {
 				return
 			}
-			s.switchover(ctx, d.Estimate)
-			return
 		case e := <-s.ended:
 			// The stream ended without our stopping the guest: QEMU failed, or
 			// somebody else paused the guest.
@@ -318,20 +323,9 @@ func orText(err error, text string) string {
 	return err.Error()
 }
 
-// allowed asks the daemon; a no ends the move before the guest is touched.
-func (s *source) allowed(ctx context.Context, d policy.Decision) bool {
-	s.result.EstimateMs = ms(d.Estimate)
-	s.phase(AskingStop)
-	if s.ask == nil {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, askWait)
-	defer cancel()
-	if err := s.ask(ctx); err != nil {
-		s.giveUp(Refused, "the stop was not allowed: "+err.Error())
-		return false
-	}
-	// What broke meanwhile would be noticed with the guest stopped.
+// whole tells whether both ends still are: what broke meanwhile would be noticed
+// with the guest stopped.
+func (s *source) whole() bool {
 	select {
 	case f := <-s.frames:
 		s.giveUp(Failed, unexpected(f).Error())

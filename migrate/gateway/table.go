@@ -58,6 +58,9 @@ type table struct {
 	link      policy.Moment  // what the last pass's end said of the link
 	shares    int            // that those are expected to take on the link, in sixteenths
 	brought   policy.Brought // by this pass
+	// sentSteady of the pages that came in two passes in a row: of this pass, and
+	// of the last.
+	sentSteady, lastSentSteady int
 	// shares of the fresh pages: of this pass, and of the last.
 	freshShares, lastFreshShares int
 	pool                         pool
@@ -205,6 +208,7 @@ func (t *table) passEnd(link policy.Moment) policy.Brought {
 	brought := t.brought
 	t.pass++
 	t.brought = policy.Brought{}
+	t.lastSentSteady, t.sentSteady = t.sentSteady, 0
 	t.lastFreshShares, t.freshShares = t.freshShares, 0
 	still := t.waiting[:0]
 	for _, at := range t.waiting {
@@ -282,6 +286,7 @@ func (t *table) fill(batch *batch, list *[]int, connection int, stolen bool) {
 			continue // dropped while it waited
 		}
 		e.state = idle
+		t.countSteady(e)
 		e.version++
 		e.sent = e.newest
 		block := t.blockOf(at)
@@ -302,6 +307,17 @@ func (t *table) fill(batch *batch, list *[]int, connection int, stolen bool) {
 	*list = (*list)[used:]
 	t.queue.length -= used
 	t.changed.Broadcast()
+}
+
+// countSteady notes that a page is being sent that came in two passes in a row.
+func (t *table) countSteady(e *entry) {
+	switch {
+	case e.history.Streak < 2:
+	case e.history.LastPass == t.pass:
+		t.sentSteady++
+	case e.history.LastPass+1 == t.pass:
+		t.lastSentSteady++
+	}
 }
 
 func (t *table) blockOf(at int) int {

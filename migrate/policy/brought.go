@@ -7,6 +7,9 @@ type Brought struct {
 	Arrived int
 	Fresh   int // of them: those that were not pending
 	Steady  int // of these: those that the pass before brought, too
+	// SentSteady of the pages that two passes in a row have brought have been sent
+	// since: only they can come anew, beside what is pending.
+	SentSteady int
 }
 
 // Add counts a page that arrived; pending is whether it was, before.
@@ -24,16 +27,17 @@ func (b *Brought) Add(p Page, pending bool) {
 // LastLook estimates, in pages, what a stop would bring beside what is pending.
 // The pass brought what was dirtied during before; the stop brings what is
 // dirtied during elapsed, from the pass's start to the stop. Pages that come
-// pass after pass are counted in full, since a hot set is as large after a short
-// time as after a long one; the others by the time. Where elapsed is the longer,
-// any page that arrived may come anew in the rest of it.
+// pass after pass are counted in full if they have been sent, since a hot set is
+// as large after a short time as after a long one; the others by the time. Where elapsed is the longer, any page that arrived may come anew in the
+// rest of it.
 func (b Brought) LastLook(before, elapsed time.Duration) int64 {
 	if before <= 0 {
 		return int64(b.Fresh)
 	}
 	share := float64(elapsed) / float64(before)
 	if share <= 1 {
-		return int64(b.Steady) + int64(float64(b.Fresh-b.Steady)*share)
+		steady := max(float64(min(b.Steady, b.SentSteady)), float64(b.Steady)*share)
+		return int64(steady + float64(b.Fresh-b.Steady)*share)
 	}
 	return int64(b.Fresh) + int64(float64(b.Arrived)*(share-1))
 }

@@ -97,7 +97,6 @@ func TestPagesAreReleased(t *testing.T) {
 		{"a hot page when it has cooled down to cold", "layered", dirtied(2, 3), 2, 2},
 		{"a page that was always written when half of the passes were quiet", "layered", hotPage, 8, 8},
 		{"delayed looks at the quiet alone", "delayed", hotPage, 2, 2},
-		{"bumpless lets a hot page go when the link idles and no write is due", "bumpless", hotPage, 8, 2},
 		{"ar holds what was written once for the time that matters", "ar", dirtied(2), 6, 1},
 		{"ar sends at once what is due late", "ar", dirtied(2, 12, 22, 32), 0, 0},
 	} {

@@ -27,7 +27,7 @@ var recordings = map[string]string{
 }
 
 // traces in the order of the table: those that are made, and the recordings.
-var traces = []string{"idle", "hot8", "hot16", "hot48", "mix", "ring", "prot",
+var traces = []string{"idle", "hot8", "hot16", "ring16", "hot48", "mix", "ring", "prot",
 	"bench-idle", "bench-hot16", "bench-hot48", "bench-mix", "bench-redis", "bench-postgresql", "bench-compile"}
 
 func recording(t testing.TB, path string) Trace {
@@ -132,7 +132,7 @@ func figuresTable(t *testing.T) string {
 	var b strings.Builder
 	row := func(columns ...any) { fmt.Fprintf(&b, "%-16s %6s %6s  %-16s %-11s %11s %6s %9s %7s %8s\n", columns...) }
 	fmt.Fprint(&b, "# What each policy makes of each trace: go test ./migrate/replay -update\n"+
-		"# 5 % of the link is left to the service; a margin of 50 ms, 50 ms from decision to stop.\n"+
+		"# 5 % of the link is left to the service; a margin of 50 ms, 5 ms from decision to stop.\n"+
 		"# bumpless/RULE is bumpless with another policy's rule for what it holds.\n")
 	row("trace", "Mbit/s", "budget", "policy", "outcome", "bytes", "passes", "total_ms", "stop_ms", "estimate")
 	for _, name := range traces {

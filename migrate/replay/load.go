@@ -37,6 +37,7 @@ func Loads() []Load {
 		guest("idle"),
 		guest("hot8", Region{MiB: 8, PagesPerS: 40_000, Class: incompressible}),
 		guest("hot16", Region{MiB: 16, PagesPerS: 8000, Class: incompressible}),
+		guest("ring16", Region{MiB: 16, PagesPerS: 8000, Class: incompressible, Ring: true}),
 		guest("hot48", Region{MiB: 48, PagesPerS: 24_000, Class: incompressible}),
 		guest("mix", Region{MiB: 4, PagesPerS: 6000, Class: incompressible},
 			Region{MiB: 32, PagesPerS: 1500, Class: incompressible}, Region{MiB: 96, PagesPerS: 50, Class: incompressible}),

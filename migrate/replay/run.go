@@ -21,8 +21,16 @@ type move struct {
 	looked time.Duration    // when QEMU last looked at its bitmap
 	found  [2]time.Duration // the looks that found what this pass brought, and the one before
 	waited bool             // before this pass
+	asked  time.Duration    // whoever has a say; 0: not yet
 	out    Figures
 }
+
+// The gateway's: how long it reads no pass for an answer, and the time it counts
+// from a decision to the stop.
+const (
+	askPatience   = 20 * time.Millisecond
+	stopAllowance = 10 * time.Millisecond
+)
 
 // Run moves the traced guest by the policy of that name.
 func Run(t Trace, name string, s Settings) (Figures, error) {
@@ -72,6 +80,7 @@ func (m *move) step() {
 	m.look()
 	if m.out.FirstPass == 0 {
 		m.out.FirstPass = m.now
+		m.wire.raw, m.wire.packed = 0, 0 // what comes from now on shrinks otherwise
 	}
 	pass := m.table.pass
 	brought := m.table.passEnd(m.moment, false)
@@ -79,18 +88,37 @@ func (m *move) step() {
 	d := m.policy.Decide(m.situation(pass, brought))
 	m.out.Estimate = d.Estimate
 	switch {
-	case d.Verdict == policy.Switch:
+	case d.Verdict == policy.Switch && m.allowed():
 		m.switchover()
 	case d.Verdict == policy.Refuse:
 		m.out.Outcome, m.out.Reason = Refused, d.Reason
 	case m.now > m.Timeout:
 		m.out.Outcome = TimedOut
 	default:
-		due := started + m.PassInterval
+		due := started + m.interval(m.now-started)
 		m.waited = due > m.now
 		m.now = max(m.now, due)
 		m.send()
 	}
+}
+
+// interval from a pass's start to the next one's: the gateway's.
+func (m *move) interval(took time.Duration) time.Duration {
+	const shortest, share = 50 * time.Millisecond, 20
+	return min(m.PassInterval, max(shortest, share*took))
+}
+
+// allowed: who has a say has said yes. Passes go on meanwhile, unless the answer
+// comes at once.
+func (m *move) allowed() bool {
+	if m.asked == 0 {
+		m.asked = m.now
+	}
+	if m.Ask <= askPatience {
+		m.now = max(m.now, m.asked+m.Ask)
+		m.send()
+	}
+	return m.now >= m.asked+m.Ask
 }
 
 // look is QEMU's look at its bitmap, for the pass to come.
@@ -136,11 +164,12 @@ func (m *move) moment() policy.Moment {
 }
 
 func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
+	b.SentSteady = m.table.lastSteady
 	return policy.Situation{
 		Now: m.now, Pass: pass, AllSentOnce: true,
 		PendingBytes: m.table.pendingBytes(), ArrivedBytes: int64(b.Arrived) * PageSize,
 		Dirtying:      m.found[0] - m.found[1],
-		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+m.Ask-m.found[0]) * PageSize,
+		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+stopAllowance-m.found[0]) * PageSize,
 		InFlightBytes: m.wire.inFlight(m.now), Ratio: m.table.ratio(b.Fresh), LinkBytesPerS: m.wire.rate(m.now),
 		Fixed: m.FixedEstimate, Regions: m.table.regions(), Budget: m.Budget, Margin: m.Margin,
 	}
@@ -148,8 +177,6 @@ func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
 
 // switchover stops the guest, sends all there is, and commits or rolls back.
 func (m *move) switchover() {
-	m.now += m.Ask
-	m.send()
 	t0 := m.now
 	m.table.passEnd(m.moment, true)
 	m.idleUntilNow()

@@ -84,15 +84,16 @@ func TestALargerReserveTakesLonger(t *testing.T) {
 	}
 }
 
-// late is a guest that begins to write much when nobody looks any more: at the
-// end of its bulk over a link of 100 MB/s it has written nothing.
+// A guest that begins to write much between the decision and the stop: at the end
+// of its bulk it has written nothing.
 func TestAStopThatTakesTooLongIsRolledBackWithinTheBudget(t *testing.T) {
-	trace := quiet()
-	trace.Passes = append(trace.Passes, Pass{At: 500 * time.Millisecond, Spans: []Span{{0, 8192, Packed(PageSize)}}}, Pass{At: time.Hour})
 	s := Defaults()
 	s.Link = Link{BitsPerS: 800_000_000}
-	s.Ask = 300 * time.Millisecond
+	s.Ask = askPatience
 	s.FixedEstimate = 0
+	late := figures(t, quiet(), "precopy", s).FirstPass.Truncate(time.Millisecond) + askPatience/2
+	trace := quiet()
+	trace.Passes = append(trace.Passes, Pass{At: late, Spans: []Span{{0, 8192, Packed(PageSize)}}}, Pass{At: time.Hour})
 	f := figures(t, trace, "precopy", s)
 	if want := s.Budget - s.Margin + s.Costs.Resume; f.Outcome != RolledBack || f.Pause != want || f.Pause > s.Budget {
 		t.Errorf("%+v; want rolled back after %v", f, want)

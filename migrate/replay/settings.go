@@ -25,7 +25,7 @@ type Settings struct {
 	Costs          Costs
 	Budget, Margin time.Duration
 	FixedEstimate  time.Duration // what the gateway assumes a switchover to cost without pages
-	Ask            time.Duration // from the decision to the stop: others have a say
+	Ask            time.Duration // that others take who have a say
 	PassInterval   time.Duration
 	ReadPage       time.Duration // to read one page from QEMU
 	QueuePages     int           // beyond it the reader waits
@@ -39,7 +39,7 @@ func Defaults() Settings {
 		Link: Link{BitsPerS: 1_000_000_000, RTT: 200 * time.Microsecond, ReservePercent: 5},
 		Costs: Costs{StopToRAMEnd: 3 * time.Millisecond, Load: 8 * time.Millisecond, Resume: 2 * time.Millisecond,
 			TailBytes: 171_000, TailPacked: 7500},
-		Budget: 300 * time.Millisecond, Margin: 50 * time.Millisecond, FixedEstimate: 25 * time.Millisecond, Ask: 50 * time.Millisecond,
+		Budget: 300 * time.Millisecond, Margin: 50 * time.Millisecond, FixedEstimate: 25 * time.Millisecond, Ask: 5 * time.Millisecond,
 		PassInterval: 200 * time.Millisecond, ReadPage: 5 * time.Microsecond,
 		QueuePages: 2048, HeldPages: 512 << 20 / PageSize, Timeout: 600 * time.Second,
 	}

@@ -37,6 +37,7 @@ type table struct {
 	freshShares, lastFresh int // of fresh pages: in this pass, and in the last
 	pass                   uint32
 	brought                policy.Brought
+	sentSteady, lastSteady int // of pages that came in two passes in a row: see policy.Brought
 }
 
 func newTable(p policy.Policy, pages uint32, maxHeld int) *table {
@@ -117,6 +118,7 @@ func (t *table) passEnd(moment func() policy.Moment, everything bool) policy.Bro
 	brought := t.brought
 	t.pass++
 	t.brought = policy.Brought{}
+	t.lastSteady, t.sentSteady = t.sentSteady, 0
 	t.lastFresh, t.freshShares = t.freshShares, 0
 	still := t.waiting[:0]
 	for _, page := range t.waiting {
@@ -142,6 +144,7 @@ func (t *table) fill() (b batch) {
 		}
 		t.count(e, -1)
 		e.state, e.sent, e.was = idle, e.newest, true
+		t.countSteady(e.history)
 		if e.newest.number != 0 {
 			e.share = t.packs(e.newest)
 			contents++
@@ -150,6 +153,16 @@ func (t *table) fill() (b batch) {
 	}
 	t.queue = t.queue[used:]
 	return b
+}
+
+func (t *table) countSteady(p policy.Page) {
+	switch {
+	case p.Streak < 2:
+	case p.LastPass == t.pass:
+		t.sentSteady++
+	case p.LastPass+1 == t.pass:
+		t.lastSteady++
+	}
 }
 
 // packs says what a content takes on the link, in sixteenths.

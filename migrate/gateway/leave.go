@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"bumpless/migrate/policy"
+)
+
+// Asker answers whether the guest may be stopped now: the daemon checks its
+// lease, the quorum and the other protection.
+type Asker func(ctx context.Context) error
+
+// leave to stop the guest. Passes go on while the daemon is asked, since what
+// the guest has dirtied by the time of a late answer would be carried with the
+// guest stopped.
+type leave struct {
+	answer  chan error
+	asking  bool
+	granted time.Time
+}
+
+const (
+	askWait = 2 * time.Minute // for the answer: it may run a program of the site's
+	// askPatience is for the usual answer, which takes milliseconds.
+	askPatience = 20 * time.Millisecond
+	// leaveLasts is how long a yes is good for: two passes. The host's lease covers
+	// it with the budget (core: PetInterval).
+	leaveLasts = 400 * time.Millisecond
+)
+
+// mayStop tells whether the guest may be stopped now, and asks if nobody has.
+// over: the move has been given up.
+func (s *source) mayStop(ctx context.Context, d policy.Decision) (stop, over bool) {
+	s.result.EstimateMs = ms(d.Estimate)
+	if !s.leave.asking && time.Since(s.leave.granted) > leaveLasts {
+		s.send.shrink()
+		if !s.caughtUp(ctx, catchUpWait) {
+			return false, true
+		}
+		s.askToStop(ctx)
+	}
+	if !s.leave.asking {
+		return true, false
+	}
+	timer := time.NewTimer(askPatience)
+	defer timer.Stop()
+	select {
+	case err := <-s.leave.answer:
+		granted := s.answered(err)
+		return granted, !granted
+	case <-timer.C:
+		return false, false
+	}
+}
+
+func (s *source) askToStop(ctx context.Context) {
+	s.leave.asking = true
+	s.phase(AskingStop)
+	if s.ask == nil {
+		s.leave.answer <- nil
+		return
+	}
+	go func() {
+		within, cancel := context.WithTimeout(ctx, askWait)
+		defer cancel()
+		err := s.ask(within)
+		if ctx.Err() == nil { // else the move is over, and says why
+			s.leave.answer <- err
+		}
+	}()
+}
+
+// answered takes in the daemon's answer; a no ends the move before the guest is
+// touched.
+func (s *source) answered(err error) (granted bool) {
+	s.leave.asking = false
+	if err != nil {
+		s.giveUp(Refused, "the stop was not allowed: "+err.Error())
+		return false
+	}
+	s.leave.granted = time.Now()
+	return true
+}

@@ -1,0 +1,70 @@
+package policy
+
+import (
+	"testing"
+	"time"
+)
+
+// backlogged is a link that has work for so long.
+func backlogged(pass uint32, backlog time.Duration) Moment {
+	return Moment{Pass: pass, Now: time.Duration(pass) * 200 * ms, QueuedBytes: int64(backlog / ms * 10_000), Ratio: 1, LinkBytesPerS: 10e6, Interval: 200 * ms}
+}
+
+func TestBumplessHoldsWhatIsWrittenAgainWhileTheLinkHasOtherWork(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		page    Page
+		backlog time.Duration
+		hold    bool
+	}{
+		{"the bulk", dirtied(), time.Second, false},
+		{"once, busy link", dirtied(5), 150 * ms, true},
+		{"once, idle link", dirtied(5), 50 * ms, false},
+		{"always, busy link", dirtied(2, 3, 4, 5), 150 * ms, true},
+		{"always, idle link", dirtied(2, 3, 4, 5), 50 * ms, false},
+	} {
+		if got := newPolicy(t, "bumpless").Hold(c.page, backlogged(c.page.LastPass, c.backlog)); got != c.hold {
+			t.Errorf("%s: Hold() = %v; want %v", c.name, got, c.hold)
+		}
+	}
+}
+
+func TestBumplessFillsTheLinkWithTheLeastWrittenPagesFirst(t *testing.T) {
+	for _, c := range []struct {
+		level   string
+		page    Page
+		release time.Duration // up to that backlog
+	}{
+		{"hot", dirtied(2, 3, 4, 5, 6, 7, 8, 9), 100 * ms},
+		{"warm", dirtied(5, 9, 13, 17), 200 * ms},
+		{"cold", dirtied(11), 400 * ms},
+	} {
+		p := newPolicy(t, "bumpless")
+		for _, over := range []bool{false, true} {
+			backlog := c.release - ms
+			if over {
+				backlog = c.release + ms
+			}
+			if got := p.Release(c.page, backlogged(c.page.LastPass+1, backlog)); got == over {
+				t.Errorf("a %s page on a link with work for %v: Release() = %v; want %v", c.level, backlog, got, !over)
+			}
+		}
+	}
+}
+
+// A move must not be given up because an estimate is noisy, nor go on because
+// it is.
+func TestBumplessSeesThroughTheNoiseOfItsEstimate(t *testing.T) {
+	noisy := func(fallPerS int) (list []int) {
+		for i := range 60 {
+			list = append(list, 1500-i*fallPerS/10+30*(i*7%5-2)) // within 60 ms
+		}
+		return list
+	}
+	if d, pass := after(t, "bumpless", noisy(300), nil); d.Verdict != Switch {
+		t.Errorf("an estimate that falls by 0.3 of the time: verdict %d in pass %d; want Switch", d.Verdict, pass)
+	}
+	if d, pass := after(t, "bumpless", noisy(0), nil); d.Verdict != Refuse || pass > 12 {
+		t.Errorf("an estimate that does not fall: verdict %d in pass %d; want Refuse in the 12th at the latest", d.Verdict, pass)
+	}
+}

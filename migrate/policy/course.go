@@ -1,0 +1,57 @@
+package policy
+
+import "time"
+
+// course is how an estimate has come along: what waiting brings.
+type course struct {
+	points    [courseLength]point // newest first
+	n         int
+	best      point // the last that was well below the one before it
+	sinceBest int   // passes
+}
+
+type point struct{ at, estimate time.Duration }
+
+const (
+	courseLength = 8
+	courseWindow = 100 * time.Millisecond
+
+	// Slopes by which an estimate falls: 1 when it falls as fast as time passes.
+	payingSlope  = 0.4
+	hopefulSlope = 0.1
+
+	hopelessAfter  = 500 * time.Millisecond
+	hopelessPasses = 3
+)
+
+func (c *course) add(at, estimate time.Duration) {
+	copy(c.points[1:], c.points[:])
+	c.points[0] = point{at, estimate}
+	c.n = min(c.n+1, courseLength)
+	if c.n == 1 || c.fallenBy(c.best) >= hopefulSlope {
+		c.best, c.sinceBest = c.points[0], 0
+	} else {
+		c.sinceBest++
+	}
+}
+
+// fallenBy is the slope from a point to the newest one.
+func (c *course) fallenBy(from point) float64 {
+	return float64(from.estimate-c.points[0].estimate) / float64(max(c.points[0].at-from.at, 1))
+}
+
+// pays: the estimate falls quickly, or nobody knows yet. It looks back over the
+// window, or at one pass if that took longer.
+func (c *course) pays() bool {
+	for i := 1; i < c.n; i++ {
+		if c.points[0].at-c.points[i].at >= courseWindow || i == courseLength-1 {
+			return c.fallenBy(c.points[i]) >= payingSlope
+		}
+	}
+	return true
+}
+
+// hopeless: it has not fallen for long.
+func (c *course) hopeless() bool {
+	return c.sinceBest >= hopelessPasses && c.points[0].at-c.best.at >= hopelessAfter
+}

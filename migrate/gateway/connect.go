@@ -34,7 +34,7 @@ func (s *source) connect(ctx context.Context) error {
 		if err == nil {
 			h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: i, Total: len(raws), Disks: len(s.cfg.LocalDisks)}
 			if i == 0 {
-				h.Key, h.Slots = s.key, s.slots(s.cfg.RAMBytes, len(raws))
+				h.Key, h.Slots, h.Kinds = s.key, s.slots(s.cfg.RAMBytes, len(raws)), int(link.LastKind)
 			}
 			err = writeHello(c, h)
 		}
@@ -58,7 +58,7 @@ func (s *source) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.granted = answer.Slots
+	s.granted, s.kinds = answer.Slots, answer.kinds()
 	if err := conns[0].SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}

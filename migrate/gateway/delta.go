@@ -17,84 +17,116 @@ import (
 // of that content, and the digest stays a proof of what QEMU was handed. Slots
 // are filled and evicted by the source alone. A fault here, in whatever end,
 // makes another content, another digest, and so a roll-back.
+//
+// What a slot holds also stands for any other page with the same content: a page
+// goes as nothing but the slot's number then. It gets no slot of its own by that,
+// and what becomes of the slot later does not matter to it: whatever it is
+// written to next goes whole, or as a delta against the slot that it has.
 type slots struct {
-	limit    int
-	contents []*content
-	owners   []uint64       // of each slot
-	used     []bool         // since the hand last came by
-	at       map[uint64]int // slot of a page
-	hand     int
-	scratch  []byte // the batch's deltas
+	limit   int
+	same    bool // the other end knows link.Same
+	kept    []slot
+	at      map[uint64]int // slot of a page
+	holding map[uint64]int // slot that holds the content with a hash, of those that do
+	hand    int
+	scratch []byte // the batch's deltas
 }
 
-func newSlots(limit int) *slots { return &slots{limit: limit, at: map[uint64]int{}} }
+// slot is a content that was carried.
+type slot struct {
+	content *content
+	hash    uint64 // of the content
+	owner   uint64 // the page that it was carried for
+	used    bool   // since the hand last came by
+}
 
-// rememberAndShorten makes deltas of those pages of a batch whose earlier
-// content is kept, and keeps the new contents. What is not needed any more comes
-// back in the batch's contents.
+func newSlots(limit int, same bool) *slots {
+	return &slots{limit: limit, same: same, at: map[uint64]int{}, holding: map[uint64]int{}}
+}
+
+// rememberAndShorten makes the pages short that were added to a batch: to what a
+// slot holds already, or to deltas of the content that is kept of them. It keeps
+// the new contents. What is not needed any more becomes spare.
 func (s *slots) rememberAndShorten(b *batch) {
-	s.scratch = s.scratch[:0]
+	if b.shortened == 0 {
+		s.scratch = s.scratch[:0]
+	}
 	next := 0
-	for i := range b.pages {
+	for i := b.shortened; i < len(b.pages); i++ {
 		p := &b.pages[i]
 		if p.Data == nil {
 			continue
 		}
-		if p.Kind == link.Keep {
-			s.page(p, &b.contents[next])
+		if c := s.page(p, b.contents[next], b.hashes[next]); c != nil {
+			b.spare = append(b.spare, c)
+		}
+		if p.Kind == link.Whole || p.Kind == link.Keep {
+			b.long++
 		}
 		next++
 	}
-	kept := b.contents[:0]
-	for _, c := range b.contents {
-		if c != nil {
-			kept = append(kept, c)
-		}
-	}
-	b.contents = kept
+	b.contents, b.hashes, b.shortened = b.contents[:0], b.hashes[:0], len(b.pages)
 }
 
-// page takes the content of a page, and leaves what its slot held.
-func (s *slots) page(p *link.Page, c **content) {
-	key := uint64(p.Block)<<32 | uint64(p.Index)
-	slot, known := s.at[key]
-	if !known {
-		if slot = s.place(); slot < 0 {
-			p.Kind = link.Whole
-			return
-		}
-		delete(s.at, s.owners[slot])
-		s.at[key], s.owners[slot], s.used[slot] = slot, key, false
+// page takes the content of a page, and returns one that is not needed once the
+// batch is written; nil for none.
+func (s *slots) page(p *link.Page, c *content, hash uint64) *content {
+	if s.limit == 0 {
+		p.Kind = link.Whole
+		return c
 	}
-	p.Slot = uint32(slot)
+	if at, ok := s.holding[hash]; ok && s.same && *s.kept[at].content == *c {
+		s.kept[at].used = true
+		p.Kind, p.Slot, p.Data = link.Same, uint32(at), nil
+		return c
+	}
+	if p.Kind == link.Whole {
+		return c
+	}
+	key := uint64(p.Block)<<32 | uint64(p.Index)
+	at, known := s.at[key]
+	if !known {
+		at = s.place()
+		s.at[key], s.kept[at].owner = at, key
+	}
+	k := &s.kept[at]
+	p.Slot = uint32(at)
 	if known {
-		s.used[slot] = true
+		k.used = true
 		from := len(s.scratch)
 		var ok bool
-		if s.scratch, ok = link.AppendDelta(s.scratch, s.contents[slot][:], p.Data); ok {
+		if s.scratch, ok = link.AppendDelta(s.scratch, k.content[:], p.Data); ok {
 			p.Kind, p.Data = link.Delta, s.scratch[from:len(s.scratch):len(s.scratch)]
 		}
 	}
-	s.contents[slot], *c = *c, s.contents[slot]
+	s.forget(at)
+	s.holding[hash], k.hash = at, hash
+	k.content, c = c, k.content
+	return c
 }
 
-// place returns a slot for a page that has none; -1 when there are no slots. A
-// page that was sent again since the hand came by last stays.
+// forget what a slot holds.
+func (s *slots) forget(at int) {
+	if hash := s.kept[at].hash; s.holding[hash] == at {
+		delete(s.holding, hash)
+	}
+}
+
+// place returns a slot for a page that has none. A page that was sent again since
+// the hand came by last stays, and so does what stood for another one.
 func (s *slots) place() int {
-	if n := len(s.contents); n < s.limit {
-		s.contents, s.owners, s.used = append(s.contents, nil), append(s.owners, ^uint64(0)), append(s.used, false)
+	if n := len(s.kept); n < s.limit {
+		s.kept = append(s.kept, slot{})
 		return n
 	}
-	if s.limit == 0 {
-		return -1
-	}
 	for {
-		slot := s.hand
-		s.hand = (s.hand + 1) % len(s.contents)
-		if !s.used[slot] {
-			return slot
+		at := s.hand
+		s.hand = (s.hand + 1) % len(s.kept)
+		if k := &s.kept[at]; !k.used {
+			delete(s.at, k.owner)
+			return at
 		}
-		s.used[slot] = false
+		s.kept[at].used = false
 	}
 }
 
@@ -103,12 +135,12 @@ type keeper struct {
 	limit    int
 	contents []*content
 	pool     pool
-	whole    [4 * link.MaxBatchPages]content // what the batch's deltas led to
+	whole    [4 * link.MaxBatchPages]content // of the batch's pages that came short
 }
 
-// restore makes whole contents of a batch's deltas, valid until the next call.
+// restore makes whole contents of what came short, valid until the next call.
 func (k *keeper) restore(pages []link.Page) error {
-	deltas := 0
+	short := 0
 	for i := range pages {
 		p := &pages[i]
 		switch p.Kind {
@@ -116,18 +148,20 @@ func (k *keeper) restore(pages []link.Page) error {
 			if err := k.keep(p); err != nil {
 				return err
 			}
-		case link.Delta:
-			if int64(p.Slot) >= int64(len(k.contents)) || deltas == len(k.whole) {
-				return fmt.Errorf("page %d of block %d: a delta to slot %d, which is empty, or too many in one batch", p.Index, p.Block, p.Slot)
+		case link.Delta, link.Same:
+			if int64(p.Slot) >= int64(len(k.contents)) || short == len(k.whole) {
+				return fmt.Errorf("page %d of block %d: it is made of slot %d, which is empty, or too many are in one batch", p.Index, p.Block, p.Slot)
 			}
 			c := k.contents[p.Slot]
-			if err := link.ApplyDelta(c[:], p.Data); err != nil {
-				return fmt.Errorf("page %d of block %d: %w", p.Index, p.Block, err)
+			if p.Kind == link.Delta {
+				if err := link.ApplyDelta(c[:], p.Data); err != nil {
+					return fmt.Errorf("page %d of block %d: %w", p.Index, p.Block, err)
+				}
 			}
 			// A later page of this batch may take the slot.
-			k.whole[deltas] = *c
-			p.Data = k.whole[deltas][:]
-			deltas++
+			k.whole[short] = *c
+			p.Data = k.whole[short][:]
+			short++
 		}
 	}
 	return nil

@@ -24,16 +24,16 @@ type moving struct {
 	kinds  map[link.Kind]int
 }
 
-const movingPages = 96
+const movingPages = 160
 
-func newMoving(t *testing.T, seed uint64, connections, slotsEach int) *moving {
+func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.Kind) *moving {
 	h, err := newHasher(make([]byte, 16))
 	must(t, err)
 	m := &moving{t: t, random: rand.New(rand.NewPCG(seed, 1)), keep: make([]keeper, connections), wires: make([][]link.Frame, connections), kinds: map[link.Kind]int{}}
 	m.table = newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: movingPages * stream.PageSize}}, 1000)
-	m.table.carry(connections)
+	m.table.carry(connections, slotsEach > 0, last)
 	for i := range connections {
-		m.slots = append(m.slots, newSlots(slotsEach))
+		m.slots = append(m.slots, newSlots(slotsEach, last >= link.Same))
 		m.keep[i].limit = slotsEach
 	}
 	m.dst = &destination{hasher: h, cfg: DestinationConfig{RAMBytes: 1 << 30}, out: stream.NewWriter(&m.out, 4096), started: make(chan struct{})}
@@ -52,6 +52,9 @@ func (m *moving) send(connection int) {
 		m.t.Fatal("take() = false")
 	}
 	m.slots[connection].rememberAndShorten(&b)
+	for m.table.more(connection, &b) {
+		m.slots[connection].rememberAndShorten(&b)
+	}
 	for _, p := range b.pages {
 		m.kinds[p.Kind]++
 	}
@@ -70,6 +73,27 @@ func (m *moving) deliver(connection int) {
 	must(m.t, err)
 	must(m.t, m.keep[connection].restore(pages))
 	must(m.t, m.dst.apply(pages))
+}
+
+// finish sends and delivers the rest, and compares.
+func (m *moving) finish(seed uint64, guest map[uint64][]byte) {
+	for c := 0; m.table.queued() > 0; c = (c + 1) % len(m.wires) {
+		m.send(c)
+	}
+	for c := range m.wires {
+		for len(m.wires[c]) > 0 {
+			m.deliver(c)
+		}
+	}
+	if m.table.digest() != m.dst.sum {
+		m.t.Errorf("seed %d: the digests differ", seed)
+	}
+	memory := m.memory()
+	for offset, want := range guest {
+		if memory[offset] != string(want) {
+			m.t.Fatalf("seed %d: page 0x%x differs", seed, offset)
+		}
+	}
 }
 
 // memory as the destination's QEMU has it.
@@ -95,9 +119,9 @@ func TestDeltasLeadToTheGuestsMemoryInAnyOrder(t *testing.T) {
 	deltas := 0
 	for seed := range uint64(60) {
 		connections, slotsEach := 1+int(seed%3), []int{0, 1, 5, movingPages}[seed/3%4]
-		m := newMoving(t, seed, connections, slotsEach)
+		m := newMoving(t, seed, connections, slotsEach, link.Delta)
 		guest := map[uint64][]byte{}
-		for range 400 {
+		for range 600 {
 			switch c := m.random.IntN(connections); m.random.IntN(4) {
 			case 0, 1:
 				offset := m.random.Uint64N(movingPages) * stream.PageSize
@@ -108,23 +132,7 @@ func TestDeltasLeadToTheGuestsMemoryInAnyOrder(t *testing.T) {
 				m.deliver(c)
 			}
 		}
-		for c := 0; m.table.queued() > 0; c = (c + 1) % connections {
-			m.send(c)
-		}
-		for c := range connections {
-			for len(m.wires[c]) > 0 {
-				m.deliver(c)
-			}
-		}
-		if m.table.digest() != m.dst.sum {
-			t.Errorf("seed %d: the digests differ", seed)
-		}
-		memory := m.memory()
-		for offset, want := range guest {
-			if memory[offset] != string(want) {
-				t.Fatalf("seed %d: page 0x%x differs", seed, offset)
-			}
-		}
+		m.finish(seed, guest)
 		deltas += m.kinds[link.Delta]
 		if slotsEach == 0 && m.kinds[link.Delta]+m.kinds[link.Keep] > 0 {
 			t.Errorf("seed %d: %v; want no deltas without slots", seed, m.kinds)
@@ -157,11 +165,11 @@ func (m *moving) write(guest map[uint64][]byte, offset uint64) []byte {
 }
 
 func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
-	s := newSlots(3)
+	s := newSlots(3, true)
 	send := func(index int, fill byte) link.Kind {
 		c := new(content)
 		c[0] = fill
-		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []*content{c}}
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []*content{c}, hashes: []uint64{uint64(index)<<8 | uint64(fill)}}
 		s.rememberAndShorten(&b)
 		return b.pages[0].Kind
 	}
@@ -173,8 +181,8 @@ func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
 			t.Errorf("page 1 goes as kind %d after %d others; want a delta", kind, i+1)
 		}
 	}
-	if len(s.contents) != 3 || len(s.at) != 3 {
-		t.Errorf("%d contents of %d pages are kept; want 3", len(s.contents), len(s.at))
+	if len(s.kept) != 3 || len(s.at) != 3 {
+		t.Errorf("%d contents of %d pages are kept; want 3", len(s.kept), len(s.at))
 	}
 }
 
@@ -182,6 +190,9 @@ func TestADestinationKeepsNoMoreThanItGranted(t *testing.T) {
 	data := make([]byte, link.PageSize)
 	keep := func(slot uint32) link.Page { return link.Page{Kind: link.Keep, Slot: slot, Data: data} }
 	delta := func(slot uint32) link.Page { return link.Page{Kind: link.Delta, Slot: slot, Data: []byte{0, 1, 7}} }
+	same := func(index, slot uint32) link.Page {
+		return link.Page{Block: 3, Index: index, Kind: link.Same, Slot: slot}
+	}
 	many := []link.Page{keep(0)}
 	for range 65 {
 		many = append(many, delta(0))
@@ -196,7 +207,9 @@ func TestADestinationKeepsNoMoreThanItGranted(t *testing.T) {
 		"nothing was granted":   {0, []link.Page{keep(0)}, "slot 0, there are 0"},
 		"not in order":          {9, []link.Page{keep(1)}, "not used in order"},
 		"4 billion":             {9, []link.Page{keep(1<<32 - 1)}, "there are 9"},
-		"a delta to nothing":    {9, []link.Page{delta(0)}, "which is empty"},
+		"a delta to nothing":    {9, []link.Page{delta(0)}, "page 0 of block 0: it is made of slot 0, which is empty"},
+		"the same as a slot":    {9, []link.Page{keep(0), same(7, 0), keep(0)}, ""},
+		"the same as nothing":   {9, []link.Page{keep(0), same(7, 1)}, "page 7 of block 3: it is made of slot 1, which is empty"},
 		"a malformed delta":     {9, []link.Page{keep(0), {Kind: link.Delta, Data: []byte{0x80}}}, "malformed"},
 		"too many in one batch": {9, many, "too many"},
 	} {

@@ -278,19 +278,29 @@ func (d *destination) apply(pages []link.Page) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, p := range pages {
-		if int(p.Block) >= len(d.blocks) || uint64(p.Index) >= d.blocks[p.Block].Pages() {
-			return fmt.Errorf("page %d of block %d is outside the guest's RAM", p.Index, p.Block)
+		if int(p.Block) >= len(d.blocks) || uint64(p.Index)+uint64(p.More) >= d.blocks[p.Block].Pages() {
+			return fmt.Errorf("page %d of block %d and %d more are outside the guest's RAM", p.Index, p.Block, p.More)
 		}
-		was := &d.pages[d.first[p.Block]+int(p.Index)]
-		if p.Version <= was.version {
-			continue
+		for index := range uint64(p.More) + 1 {
+			if err := d.page(p, uint64(p.Index)+index, tags[i]); err != nil {
+				return err
+			}
 		}
-		if err := d.out.Page(int(p.Block), uint64(p.Index)*stream.PageSize, p.Data); err != nil {
-			return fmt.Errorf("hand a page to QEMU: %w", err)
-		}
-		d.sum.replace(was.newest, tags[i])
-		was.version, was.newest = p.Version, tags[i]
 	}
+	return nil
+}
+
+// page writes one page, if it is newer; mu is held.
+func (d *destination) page(p link.Page, index uint64, t tag) error {
+	was := &d.pages[d.first[p.Block]+int(index)]
+	if p.Version <= was.version {
+		return nil
+	}
+	if err := d.out.Page(int(p.Block), index*stream.PageSize, p.Data); err != nil {
+		return fmt.Errorf("hand a page to QEMU: %w", err)
+	}
+	d.sum.replace(was.newest, t)
+	was.version, was.newest = p.Version, t
 	return nil
 }
 

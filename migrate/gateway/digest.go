@@ -18,7 +18,10 @@ type tag [16]byte
 // place collide with a probability of 2^-120 over the choice of the key, and
 // hardware computes it at several GB/s. That a nonce is used again for a page's
 // next content would matter if tags were shown to an attacker; they are not.
-type hasher struct{ aead cipher.AEAD }
+type hasher struct {
+	aead  cipher.AEAD
+	block cipher.Block
+}
 
 // newKey makes the key of a move.
 func newKey() ([]byte, error) {
@@ -38,7 +41,7 @@ func newHasher(key []byte) (*hasher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the digest: %w", err)
 	}
-	return &hasher{aead}, nil
+	return &hasher{aead, block}, nil
 }
 
 // page returns the tag of a page; nil is a page of zeros.
@@ -51,6 +54,19 @@ func (h *hasher) page(block int, index uint64, data []byte) (t tag) {
 	binary.BigEndian.PutUint64(nonce[4:], index)
 	h.aead.Seal(t[:0], nonce[:], nil, data)
 	return t
+}
+
+// contentOf is the hash of a page's content alone, from the page's tag: GMAC
+// masks a hash of the content with the nonce's block in counter mode (NIST SP
+// 800-38D, 7.1), and what was masked is the same for one content at any place. It
+// says where an equal content may be; whether it is equal, the bytes say.
+func (h *hasher) contentOf(block int, index uint64, t tag) uint64 {
+	var mask [aes.BlockSize]byte
+	binary.BigEndian.PutUint32(mask[:], uint32(block))
+	binary.BigEndian.PutUint64(mask[4:], index)
+	mask[15] = 1
+	h.block.Encrypt(mask[:], mask[:])
+	return binary.BigEndian.Uint64(t[:]) ^ binary.BigEndian.Uint64(mask[:])
 }
 
 // digest is the sum of all tags modulo 2^128: it does not depend on the order,

@@ -24,6 +24,14 @@ type hello struct {
 	// deltas; the smaller number counts. A peer that does not know of them says
 	// nothing: 0.
 	Slots int `json:"slots,omitempty"`
+	// Kinds is the last kind of page that the sender knows; the smaller one
+	// counts. A peer that says nothing knows those up to link.Delta.
+	Kinds int `json:"kinds,omitempty"`
+}
+
+// kinds that both ends know, up to the one that is returned.
+func (h hello) kinds() link.Kind {
+	return link.Kind(max(int(link.Delta), min(h.Kinds, int(link.LastKind))))
 }
 
 // slotsFor is how many contents each of so many connections keeps.

@@ -42,3 +42,11 @@ func TestHelloIsChecked(t *testing.T) {
 		t.Error("readHello() of nothing = nil; want an error")
 	}
 }
+
+func TestOnlyKindsThatBothKnowAreSent(t *testing.T) {
+	for said, want := range map[int]link.Kind{-1: link.Delta, 0: link.Delta, int(link.Same): link.Same, int(link.LastKind): link.LastKind, 1 << 30: link.LastKind} {
+		if got := (hello{Kinds: said}).kinds(); got != want {
+			t.Errorf("kinds() of %d = %d; want %d", said, got, want)
+		}
+	}
+}

@@ -65,6 +65,10 @@ const (
 	// it is.
 	compressorIsSlow = 0.85
 	linkIsSlow       = 0.6 // with the next better rung
+	// link.Thorough takes more than twice the CPU time for 2 % of the bytes. A batch
+	// that waits for a destination which is short of CPU looks as one that waits for
+	// the link: between 200 Mbit/s and that there must be a distance.
+	linkIsVerySlow = 0.35 // with link.Thorough
 )
 
 // sent notes a batch that one of so many senders has written while more was
@@ -109,11 +113,20 @@ func (l *ladder) weigh(rate, share float64) {
 			l.step(l.effort + 1)
 			l.trial, l.before = ladderTrial, before
 		}
-	case share*l.effort.Slowdown() < linkIsSlow && l.effort > link.Thorough:
+	case share*l.effort.Slowdown() < l.slow() && l.effort > link.Thorough:
 		l.step(l.effort - 1)
 	default:
 		l.waited = 0
 	}
+}
+
+// slow is the share of the time below which compressing with the next better rung
+// costs no time.
+func (l *ladder) slow() float64 {
+	if l.effort == link.Usual {
+		return linkIsVerySlow
+	}
+	return linkIsSlow
 }
 
 func (l *ladder) step(to link.Effort) { l.effort, l.rate, l.waited = to, 0, 0 }

@@ -1,13 +1,24 @@
 package gateway
 
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
 // pool hands out contents, and takes them back.
 type pool struct {
 	free  []*content
 	chunk []content // not handed out yet
+	real  int       // of them, that have memory behind them
 }
 
-// chunkSize in contents: 256 KiB are allocated at a time.
-const chunkSize = 64
+// chunkSize in contents: 16 MiB are set aside at a time, and get memory as they
+// are used.
+const chunkSize = 4096
+
+// hugePage in bytes.
+const hugePage = 2 << 20
 
 func (p *pool) get() *content {
 	if n := len(p.free); n > 0 {
@@ -18,9 +29,26 @@ func (p *pool) get() *content {
 	if len(p.chunk) == 0 {
 		p.chunk = make([]content, chunkSize)
 	}
+	if p.real == 0 {
+		p.real = back(p.chunk)
+	}
 	c := &p.chunk[0]
-	p.chunk = p.chunk[1:]
+	p.chunk, p.real = p.chunk[1:], p.real-1
 	return c
 }
 
 func (p *pool) put(c *content) { p.free = append(p.free, c) }
+
+// back puts memory behind the contents up to the next boundary of huge pages, in
+// one if the kernel has one, and says how many that are. A gateway fills a hundred
+// MiB within half a second: a fault for each page of 4 KiB, or two since Go looks
+// before it writes, were 80 % of its faults and a third of its CPU time.
+func back(contents []content) int {
+	at := uintptr(unsafe.Pointer(&contents[0]))
+	n := min(len(contents), int(hugePage-at%hugePage)/len(content{}))
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&contents[0])), n*len(content{}))
+	// A kernel that can do neither puts memory behind it page by page.
+	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	_ = unix.Madvise(b, unix.MADV_POPULATE_WRITE)
+	return n
+}

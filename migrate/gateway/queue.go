@@ -2,7 +2,8 @@ package gateway
 
 // queue of pages that wait for the senders: first in, first out. A page whose
 // last content some connection has carried, and keeps, waits for that one, so
-// that it can go as a delta.
+// that it can go as a delta; one that was not sent before for the one where its
+// like went, so that it can go as the same.
 type queue struct {
 	anyone []int
 	own    [][]int // of each connection; none when there are no deltas
@@ -10,7 +11,8 @@ type queue struct {
 }
 
 // stealFrom pages in another one's queue on, a sender that has nothing to do
-// takes of them, whole: a LAN that is slow must not keep them.
+// takes of them: a LAN that is slow must not keep them. What the other one has
+// carried goes whole.
 const stealFrom = 64
 
 func (q *queue) add(at int) {

@@ -79,7 +79,7 @@ func (s *source) startTable(record stream.Record) error {
 		}
 	}
 	s.passes.Store(1) // from here on others may look at the table
-	s.send.start(s.table, min(s.granted, s.slots(ram, len(s.send.conns))))
+	s.send.start(s.table, min(s.granted, s.slots(ram, len(s.send.conns))), s.kinds)
 	return nil
 }
 

@@ -62,13 +62,14 @@ func (o *outlet) write(f link.Frame, wait time.Duration) error {
 }
 
 // start lets every connection take batches from the table, and keep so many
-// contents.
-func (s *sender) start(t *table, slots int) {
-	if slots > 0 {
-		t.carry(len(s.conns))
+// contents; the destination knows the kinds of pages up to last.
+func (s *sender) start(t *table, slots int, last link.Kind) {
+	if s.ladder == nil {
+		last = link.Whole // nothing is made shorter: precopy is the baseline
 	}
+	t.carry(len(s.conns), slots > 0, last)
 	for range s.conns {
-		s.kept = append(s.kept, newSlots(slots))
+		s.kept = append(s.kept, newSlots(slots, last >= link.Same))
 	}
 	for i, o := range s.conns {
 		s.wait.Add(1)
@@ -97,8 +98,12 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 	var b batch
 	var body []byte
 	for t.take(connection, &b) {
-		begun, content := time.Now(), len(b.contents)*link.PageSize
+		begun := time.Now()
 		s.kept[connection].rememberAndShorten(&b)
+		for t.more(connection, &b) {
+			s.kept[connection].rememberAndShorten(&b)
+		}
+		content := len(b.at) * link.PageSize
 		body = link.AppendPages(body[:0], b.pages)
 		f := link.Frame{Type: link.Pages, Count: uint16(len(b.pages)), Body: body}
 		var compressing time.Duration

@@ -31,8 +31,10 @@ type source struct {
 	rate   rate
 	hasher *hasher
 	key    []byte
-	// granted slots: what the destination keeps of each connection.
+	// granted slots: what the destination keeps of each connection; kinds of
+	// pages that it knows, up to this one.
 	granted int
+	kinds   link.Kind
 
 	mirrors mirrors
 

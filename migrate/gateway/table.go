@@ -50,7 +50,8 @@ type table struct {
 	sum     digest
 
 	queue     queue
-	waiting   []int // holds every held page once, and some that were let go since
+	kinds     link.Kind // that the destination knows, up to this one
+	waiting   []int     // holds every held page once, and some that were let go since
 	heldPages int
 	sending   int // batches taken and not yet written
 	pending   int // contents that are kept: held or queued, not zero
@@ -184,12 +185,21 @@ func (t *table) enqueue(at int) {
 		t.heldPages--
 	}
 	e.state = queued
-	if e.carried {
+	switch connections := uint64(len(t.queue.own)); {
+	case e.carried:
 		t.queue.addFor(int(e.carrier), at)
-	} else {
+	case e.data != nil && connections > 0 && t.kinds >= link.Same:
+		t.queue.addFor(int(t.contentOf(at)%connections), at) // where its like go
+	default:
 		t.queue.add(at)
 	}
 	t.changed.Broadcast()
+}
+
+// contentOf is the hash of what waits to be sent of a page.
+func (t *table) contentOf(at int) uint64 {
+	block := t.blockOf(at)
+	return t.hasher.contentOf(block, uint64(at-t.first[block]), t.entries[at].newest)
 }
 
 // moment is what the policy may know now; mu is held.
@@ -243,12 +253,15 @@ func (t *table) letGo() {
 	t.changed.Broadcast()
 }
 
-// carry makes pages wait for the connection that keeps their content, of so
-// many.
-func (t *table) carry(connections int) {
+// carry says that there are so many connections, and whether they keep contents:
+// then a page waits for the one that keeps its own, or would keep its like. The
+// destination knows the kinds of pages up to last.
+func (t *table) carry(connections int, keep bool, last link.Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.queue.own = make([][]int, connections)
+	if t.kinds = last; keep {
+		t.queue.own = make([][]int, connections)
+	}
 }
 
 // take waits for work for a connection and fills a batch: up to
@@ -257,6 +270,7 @@ func (t *table) carry(connections int) {
 func (t *table) take(connection int, batch *batch) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	batch.reset()
 	for {
 		list, stolen := t.queue.next(connection)
 		for len(*list) == 0 && !t.closed {
@@ -275,13 +289,39 @@ func (t *table) take(connection int, batch *batch) (ok bool) {
 	}
 }
 
+// more adds to a batch what there is room for now that its pages are short. It
+// waits for nothing; false when nothing was added.
+func (t *table) more(connection int, batch *batch) bool {
+	if batch.full() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := len(batch.pages)
+	list, stolen := t.queue.next(connection)
+	t.fill(batch, list, connection, stolen)
+	return len(batch.pages) > before
+}
+
+// fill moves pages of a list into a batch, and pages that are zero of those that
+// are anyone's: many fit into a few bytes.
 func (t *table) fill(batch *batch, list *[]int, connection int, stolen bool) {
-	batch.pages, batch.contents, batch.at = batch.pages[:0], batch.contents[:0], batch.at[:0]
+	t.fillFrom(batch, list, connection, stolen)
+	if list != &t.queue.anyone {
+		t.fillFrom(batch, &t.queue.anyone, connection, false)
+	}
+	t.changed.Broadcast()
+}
+
+func (t *table) fillFrom(batch *batch, list *[]int, connection int, stolen bool) {
 	used := 0
-	for used < len(*list) && len(batch.contents) < link.MaxBatchPages && len(batch.pages) < 4*link.MaxBatchPages {
+	for used < len(*list) && len(batch.pages) < maxBatch {
 		at := (*list)[used]
-		used++
 		e := &t.entries[at]
+		if e.data != nil && batch.long+len(batch.contents) >= link.MaxBatchPages {
+			break
+		}
+		used++
 		if e.state != queued {
 			continue // dropped while it waited
 		}
@@ -291,22 +331,21 @@ func (t *table) fill(batch *batch, list *[]int, connection int, stolen bool) {
 		e.sent = e.newest
 		block := t.blockOf(at)
 		p := link.Page{Block: uint8(block), Kind: link.Zero, Index: uint32(at - t.first[block]), Version: e.version}
-		if e.data != nil {
-			p.Kind, p.Data = link.Whole, e.data[:]
-			if len(t.queue.own) > 0 && !stolen {
-				p.Kind, e.carrier, e.carried = link.Keep, uint8(connection), true
-			}
-			batch.contents = append(batch.contents, e.data)
-			batch.at = append(batch.at, at)
-			e.data = nil
-			t.pending--
-			t.shares -= e.expected()
+		if e.data == nil {
+			batch.addZero(p, t.kinds)
+			continue
 		}
-		batch.pages = append(batch.pages, p)
+		p.Kind, p.Data = link.Whole, e.data[:]
+		if len(t.queue.own) > 0 && !(stolen && e.carried) {
+			p.Kind, e.carrier, e.carried = link.Keep, uint8(connection), true
+		}
+		batch.add(p, at, e.data, t.hasher.contentOf(block, uint64(p.Index), e.newest))
+		e.data = nil
+		t.pending--
+		t.shares -= e.expected()
 	}
 	*list = (*list)[used:]
 	t.queue.length -= used
-	t.changed.Broadcast()
 }
 
 // countSteady notes that a page is being sent that came in two passes in a row.
@@ -333,6 +372,9 @@ func (t *table) put(batch *batch) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range batch.contents {
+		t.pool.put(c)
+	}
+	for _, c := range batch.spare {
 		t.pool.put(c)
 	}
 	for _, at := range batch.at {
@@ -372,12 +414,4 @@ func (t *table) digest() digest {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.sum
-}
-
-// batch of pages on their way to the link.
-type batch struct {
-	pages    []link.Page
-	contents []*content
-	at       []int // of each content, its page in the table
-	share    uint8 // that each content took on the link, in sixteenths of a page; 0: not known
 }

@@ -10,9 +10,10 @@
 // a page wins, whichever way it came. A Barrier is sent over every connection:
 // once the receiver has seen it on all, everything sent before has arrived.
 //
-// A page goes whole, as zeros, or as a delta against what its connection has
-// carried for it before (Kind). Deltas need memory at both ends; how much is
-// agreed in HELLO, and a peer that says nothing there gets none.
+// A page goes whole, in a run of zeros, as a delta against what its connection has
+// carried for it before, or as the same as what that has carried for any page
+// (Kind). The last two need memory at both ends; how much is agreed in HELLO, as
+// are the kinds that both know: a peer that says nothing there gets none.
 package link
 
 import (

@@ -19,14 +19,20 @@ const maxZeroPages = 1024
 // Kind of a page in a batch.
 type Kind uint8
 
-// Kinds. The number is on the wire. The last two are for peers that have agreed
-// on memory for them in HELLO.
+// Kinds. The number is on the wire. From Keep on they are for peers that have
+// agreed on memory for them in HELLO, from Same on for those that said there that
+// they know them (LastKind).
 const (
 	Whole Kind = 0 // Data
 	Zero  Kind = 1 // all zero
 	Keep  Kind = 2 // Data, which both ends keep in Slot of this connection
 	Delta Kind = 3 // Data leads from what Slot holds to the content, which takes its place there
+	Same  Kind = 4 // what Slot holds
+	Zeros Kind = 5 // all zero, and so are the More pages behind it, each in this version
 )
+
+// LastKind that this release knows.
+const LastKind = Zeros
 
 // Page is one page in a batch.
 type Page struct {
@@ -34,15 +40,17 @@ type Page struct {
 	Kind    Kind
 	Index   uint32 // in the block
 	Version uint32
-	Slot    uint32 // of Keep and Delta
-	Data    []byte // PageSize bytes; a delta; nil when Zero
+	Slot    uint32 // of Keep, Delta and Same
+	More    uint16 // of Zeros
+	Data    []byte // PageSize bytes; a delta; nil when Zero, Zeros and Same
 }
 
 // pageHead: u8 block | u8 kind | u32 index | u32 version
 const pageHead = 10
 
 // AppendPages encodes a batch's body: all heads, then all contents. That of
-// Keep is u32 slot | content, of Delta u32 slot | u16 length | delta.
+// Keep is u32 slot | content, of Delta u32 slot | u16 length | delta, of Same u32
+// slot, of Zeros u16 more.
 func AppendPages(b []byte, pages []Page) []byte {
 	for _, p := range pages {
 		b = append(b, p.Block, byte(p.Kind))
@@ -50,11 +58,14 @@ func AppendPages(b []byte, pages []Page) []byte {
 		b = binary.BigEndian.AppendUint32(b, p.Version)
 	}
 	for _, p := range pages {
-		if p.Kind == Keep || p.Kind == Delta {
+		switch p.Kind {
+		case Keep, Same:
 			b = binary.BigEndian.AppendUint32(b, p.Slot)
-		}
-		if p.Kind == Delta {
+		case Delta:
+			b = binary.BigEndian.AppendUint32(b, p.Slot)
 			b = binary.BigEndian.AppendUint16(b, uint16(len(p.Data)))
+		case Zeros:
+			b = binary.BigEndian.AppendUint16(b, p.More)
 		}
 		b = append(b, p.Data...)
 	}
@@ -88,29 +99,46 @@ var errTruncated = errors.New("is truncated")
 
 // readData takes the page's part of data, and returns the rest.
 func (p *Page) readData(data []byte) (rest []byte, err error) {
-	size := PageSize
+	size := 0
 	switch p.Kind {
 	case Zero:
-		return data, nil
-	case Whole, Keep, Delta:
+	case Whole:
+		size = PageSize
+	case Keep:
+		size = PageSize
+		p.Slot, data, err = readUint32(data)
+	case Delta:
+		if p.Slot, data, err = readUint32(data); err == nil {
+			var n uint16
+			n, data, err = readUint16(data)
+			size = int(n)
+		}
+	case Same:
+		p.Slot, data, err = readUint32(data)
+	case Zeros:
+		p.More, data, err = readUint16(data)
 	default:
 		return nil, fmt.Errorf("has the unknown kind %d", p.Kind)
 	}
-	if p.Kind != Whole {
-		if len(data) < 4 {
-			return nil, errTruncated
-		}
-		p.Slot, data = binary.BigEndian.Uint32(data), data[4:]
-	}
-	if p.Kind == Delta {
-		if len(data) < 2 {
-			return nil, errTruncated
-		}
-		size, data = int(binary.BigEndian.Uint16(data)), data[2:]
-	}
-	if len(data) < size {
+	if err != nil || len(data) < size {
 		return nil, errTruncated
 	}
-	p.Data = data[:size:size]
+	if p.Kind == Whole || p.Kind == Keep || p.Kind == Delta {
+		p.Data = data[:size:size]
+	}
 	return data[size:], nil
+}
+
+func readUint32(b []byte) (n uint32, rest []byte, err error) {
+	if len(b) < 4 {
+		return 0, nil, errTruncated
+	}
+	return binary.BigEndian.Uint32(b), b[4:], nil
+}
+
+func readUint16(b []byte) (n uint16, rest []byte, err error) {
+	if len(b) < 2 {
+		return 0, nil, errTruncated
+	}
+	return binary.BigEndian.Uint16(b), b[2:], nil
 }

@@ -1,0 +1,47 @@
+package gateway
+
+import (
+	"math"
+
+	"bumpless/migrate/link"
+)
+
+// maxBatch pages are in a batch, short ones and zeros included.
+const maxBatch = 4 * link.MaxBatchPages
+
+// batch of pages on their way to the link.
+type batch struct {
+	pages     []link.Page
+	at        []int      // of each content that was taken, its page in the table
+	contents  []*content // of the pages from shortened on
+	hashes    []uint64   // of those
+	shortened int        // pages that slots have seen
+	long      int        // of them, with their whole content
+	spare     []*content // that are not needed once it is written
+	share     uint8      // that each content took on the link, in sixteenths of a page; 0: not known
+}
+
+func (b *batch) reset() {
+	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], hashes: b.hashes[:0], spare: b.spare[:0]}
+}
+
+func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages) >= maxBatch }
+
+func (b *batch) add(p link.Page, at int, c *content, hash uint64) {
+	b.pages, b.at = append(b.pages, p), append(b.at, at)
+	b.contents, b.hashes = append(b.contents, c), append(b.hashes, hash)
+}
+
+// addZero adds a page of zeros to the run that it continues, if the destination
+// knows of runs. Most of a guest's memory is in long ones.
+func (b *batch) addZero(p link.Page, last link.Kind) {
+	if n := len(b.pages); n > 0 && last >= link.Zeros {
+		run := &b.pages[n-1]
+		zero := run.Kind == link.Zero || run.Kind == link.Zeros
+		if zero && run.Block == p.Block && run.Version == p.Version && run.More < math.MaxUint16 && run.Index+uint32(run.More)+1 == p.Index {
+			run.Kind, run.More = link.Zeros, run.More+1
+			return
+		}
+	}
+	b.pages = append(b.pages, p)
+}

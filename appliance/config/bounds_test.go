@@ -31,6 +31,7 @@ move:
   margin_ms: 30
   connections: 2
   timeout_s: 600
+  delta_cache_percent: 50
   before_stop: /usr/bin/true
   before_stop_ms: 2000
 hosts:
@@ -143,6 +144,8 @@ var bounds = []struct{ field, value, want string }{
 	{"$.move.connections", "0", "want 1 to 16"},
 	{"$.move.connections", "17", "want 1 to 16"},
 	{"$.move.timeout_s", "0", "want 1 to 86400"},
+	{"$.move.delta_cache_percent", "-1", "want 0 to 100"},
+	{"$.move.delta_cache_percent", "101", "want 0 to 100"},
 	{"$.move.timeout_s", "86401", "want 1 to 86400"},
 	{"$.move.before_stop", "check.sh", "want an absolute path"},
 	{"$.move.before_stop_ms", "0", "want 1 to 60000"},
@@ -288,10 +291,10 @@ func TestAWrongTypeIsNamedWithItsLineAndColumn(t *testing.T) {
 
 func TestListsAreChecked(t *testing.T) {
 	for value, want := range map[string]string{
-		"[2, x]": "32:21: $.hosts[0].guest_cpus[1]: want a whole number", "[-1]": "32:18: $.hosts[0].guest_cpus[0]: -1, want 0 to 1023",
-		"[1024]": "32:18: $.hosts[0].guest_cpus[0]: 1024, want 0 to 1023", "[2, 3, 2]": "32:24: $.hosts[0].guest_cpus[2]: CPU 2 is in the list already",
-		"[" + strings.Repeat("1,", 1024) + "1]": "32:5: $.hosts[0].guest_cpus: a list of 1025, at most 1024",
-		"[[2]]":                                 "32:18: $.hosts[0].guest_cpus[0]: want a whole number",
+		"[2, x]": "33:21: $.hosts[0].guest_cpus[1]: want a whole number", "[-1]": "32:18: $.hosts[0].guest_cpus[0]: -1, want 0 to 1023",
+		"[1024]": "33:18: $.hosts[0].guest_cpus[0]: 1024, want 0 to 1023", "[2, 3, 2]": "32:24: $.hosts[0].guest_cpus[2]: CPU 2 is in the list already",
+		"[" + strings.Repeat("1,", 1024) + "1]": "33:5: $.hosts[0].guest_cpus: a list of 1025, at most 1024",
+		"[[2]]":                                 "33:18: $.hosts[0].guest_cpus[0]: want a whole number",
 	} {
 		text, _, _ := put(t, "$.hosts[0].guest_cpus", value)
 		if _, err := Parse("f", []byte(text)); err == nil || !strings.Contains(err.Error(), "f:"+want) {
@@ -299,8 +302,8 @@ func TestListsAreChecked(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ list, item, want string }{
-		{"hosts:", "  - {name: h%d, role: witness, lan_a: 10.9.0.%d}\n", "24:1: $.hosts: 19 hosts, want 1 to 16"},
-		{"guests:", "  - {name: g%d, memory_mib: 16, kernel: /k, initrd: /i, mac: \"52:54:00:00:02:%02x\", budget_ms: 300}\n", "43:1: $.guests: 66 guests, at most 64"},
+		{"hosts:", "  - {name: h%d, role: witness, lan_a: 10.9.0.%d}\n", "25:1: $.hosts: 19 hosts, want 1 to 16"},
+		{"guests:", "  - {name: g%d, memory_mib: 16, kernel: /k, initrd: /i, mac: \"52:54:00:00:02:%02x\", budget_ms: 300}\n", "44:1: $.guests: 66 guests, at most 64"},
 	} {
 		var items strings.Builder
 		for i := range map[string]int{"hosts:": 16, "guests:": 64}[c.list] {
@@ -340,7 +343,7 @@ func TestAFieldThatMayBeMissingHasItsDefault(t *testing.T) {
 	want := Site{Version: 1, Site: "s", StateDir: "/var/lib/bumpless", RunDir: "/run/bumpless", PKIDir: "/etc/bumpless/pki",
 		Timing: Timing{LeaseMs: 3000, LeaderLeaseMs: 1000, ClockDriftPPM: 500, WatchdogTimeoutMs: 4000, ResetTimeMs: 2000, PetIntervalMs: 500, ElectionMs: 500},
 		QEMU:   QEMU{Binary: "qemu-system-x86_64", Accel: "kvm"},
-		Move:   Move{Policy: "bumpless", MarginMs: 30, Connections: 2, TimeoutS: 600, BeforeStopMs: 2000},
+		Move:   Move{Policy: "bumpless", MarginMs: 30, Connections: 2, TimeoutS: 600, DeltaCachePercent: 50, BeforeStopMs: 2000},
 		Hosts: []Host{{Name: "h", Role: Witness, LanA: "10.0.0.1", RaftPort: 7001, APIPort: 7002,
 			Watchdog: Watchdog{Path: "/dev/watchdog"}, Console: Console{Baud: 115200, Role: "OPERATOR"}}}}
 	if !reflect.DeepEqual(s, want) {

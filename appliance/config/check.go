@@ -43,6 +43,7 @@ func (c *checker) site(s Site) {
 	c.between("$.move.margin_ms", s.Move.MarginMs, 1, 10_000)
 	c.between("$.move.connections", s.Move.Connections, 1, 16)
 	c.between("$.move.timeout_s", s.Move.TimeoutS, 1, 86_400)
+	c.between("$.move.delta_cache_percent", s.Move.DeltaCachePercent, 0, 100)
 	c.between("$.move.before_stop_ms", s.Move.BeforeStopMs, 1, 60_000)
 	if s.Move.BeforeStop != "" {
 		c.path("$.move.before_stop", s.Move.BeforeStop, maxPath)

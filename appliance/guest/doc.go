@@ -38,6 +38,9 @@ type Spec struct {
 	Bridge    string // the station bus; "" for no network
 	CPUs      []int  // host CPUs that the guest may use; none: all
 	Disks     []Disk // /dev/vda, /dev/vdb, … in this order
+	// DeltaCacheMiB is what each gateway of a move may keep of the guest's memory,
+	// so that a page which is sent again goes as what has changed of it.
+	DeltaCacheMiB int
 }
 
 // Runner keeps the copies of one host.

@@ -68,14 +68,9 @@ func freeMiB() (int, error) {
 // overheadMiB that QEMU needs beside the guest's RAM.
 const overheadMiB = 64
 
-// DeltaCacheMiB is what each gateway of a move may keep of the guest's memory, so
-// that a page which is sent again goes as what has changed of it: a quarter. A
-// fresh Debian guest has content in 21 % of its RAM.
-func (s Spec) DeltaCacheMiB() int { return s.MemoryMiB / 4 }
-
 // Lets says why the guest cannot leave this host, or nil.
 func (a Abilities) Lets(s Spec) error {
-	if need := s.DeltaCacheMiB(); a.FreeMiB < need {
+	if need := s.DeltaCacheMiB; a.FreeMiB < need {
 		return fmt.Errorf("the gateway that moves guest %s away needs %d MiB, %d MiB are free: stop or move a smaller guest first", s.Name, need, a.FreeMiB)
 	}
 	return nil
@@ -89,9 +84,9 @@ func (a Abilities) Admit(s Spec, sourceVersion string) error {
 		return fmt.Errorf("guest %s comes from QEMU %s, here is %s: update the older host first", s.Name, sourceVersion, a.QEMUVersion)
 	case !slices.Contains(a.Machines, s.Machine):
 		return fmt.Errorf("QEMU %s here has no machine type %s, which guest %s needs", a.QEMUVersion, s.Machine, s.Name)
-	case a.FreeMiB < s.MemoryMiB+overheadMiB+s.DeltaCacheMiB():
+	case a.FreeMiB < s.MemoryMiB+overheadMiB+s.DeltaCacheMiB:
 		return fmt.Errorf("guest %s needs %d MiB, its move's gateway included, %d MiB are free here: stop or move another guest",
-			s.Name, s.MemoryMiB+overheadMiB+s.DeltaCacheMiB(), a.FreeMiB)
+			s.Name, s.MemoryMiB+overheadMiB+s.DeltaCacheMiB, a.FreeMiB)
 	}
 	return nil
 }

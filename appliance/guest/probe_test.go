@@ -41,7 +41,7 @@ func TestProbeRefusesAQEMUThatCorruptsGuests(t *testing.T) {
 }
 
 func TestAGuestIsAdmittedOnlyWhereItFits(t *testing.T) {
-	spec := Spec{Name: "main1", MemoryMiB: 1024, Machine: "pc-q35-10.0"}
+	spec := Spec{Name: "main1", MemoryMiB: 1024, Machine: "pc-q35-10.0", DeltaCacheMiB: 256}
 	here := Abilities{QEMUVersion: "10.0.2", Machines: []string{"pc-q35-10.0"}, FreeMiB: 1024 + 256 + overheadMiB}
 	for _, c := range []struct {
 		what   string
@@ -65,7 +65,7 @@ func TestAGuestIsAdmittedOnlyWhereItFits(t *testing.T) {
 }
 
 func TestAGuestLeavesOnlyAHostThatHasMemoryForItsGateway(t *testing.T) {
-	spec := Spec{Name: "main1", MemoryMiB: 1024}
+	spec := Spec{Name: "main1", MemoryMiB: 1024, DeltaCacheMiB: 256}
 	if err := (Abilities{FreeMiB: 256}).Lets(spec); err != nil {
 		t.Errorf("Lets() with 256 MiB free = %v; want nil", err)
 	}

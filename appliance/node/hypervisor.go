@@ -19,7 +19,7 @@ func newHypervisor(s config.Site, self config.Host) *hypervisor {
 	for _, g := range s.Guests {
 		r.Specs[g.Name] = guest.Spec{Name: g.Name, MemoryMiB: g.MemoryMiB, VCPUs: g.VCPUs, Machine: g.Machine, CPU: g.CPU,
 			Accel: s.QEMU.Accel, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: g.Cmdline, MAC: g.MAC, Bridge: self.BusBridge, CPUs: self.GuestCPUs,
-			Disks: disksOf(g)}
+			Disks: disksOf(g), DeltaCacheMiB: g.MemoryMiB * s.Move.DeltaCachePercent / 100}
 	}
 	return &hypervisor{r}
 }

@@ -84,10 +84,18 @@ func (n *Node) prepareIncoming(a core.PrepareIncoming) {
 	}
 }
 
+// deltaCacheMiB as the gateways want it, to which 0 is their own default.
+func (n *Node) deltaCacheMiB(guest string) int {
+	if m := n.hypervisor.Specs[guest].DeltaCacheMiB; m > 0 {
+		return m
+	}
+	return -1
+}
+
 func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
 	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
 		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: n.ramBytes(m.Guest), TimeoutS: n.site.Move.TimeoutS + 60,
-		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.hypervisor.Specs[m.Guest].DeltaCacheMiB()}
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.deltaCacheMiB(m.Guest)}
 }
 
 // ramBytes bounds what a guest's stream may announce, at both ends.
@@ -129,7 +137,7 @@ func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
 	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
 		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, RAMBytes: n.ramBytes(m.Guest),
 		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true,
-		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.hypervisor.Specs[m.Guest].DeltaCacheMiB()}
+		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.deltaCacheMiB(m.Guest)}
 }
 
 // runGateway starts a gateway and follows it to its end.

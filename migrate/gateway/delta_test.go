@@ -77,7 +77,7 @@ func (m *moving) deliver(connection int) {
 
 // finish sends and delivers the rest, and compares.
 func (m *moving) finish(seed uint64, guest map[uint64][]byte) {
-	for c := 0; m.table.queued() > 0; c = (c + 1) % len(m.wires) {
+	for c := 0; m.table.queue.length > 0; c = (c + 1) % len(m.wires) {
 		m.send(c)
 	}
 	for c := range m.wires {
@@ -134,6 +134,9 @@ func TestDeltasLeadToTheGuestsMemoryInAnyOrder(t *testing.T) {
 		}
 		m.finish(seed, guest)
 		deltas += m.kinds[link.Delta]
+		if m.kinds[link.Same]+m.kinds[link.Zeros] > 0 {
+			t.Errorf("seed %d: %v; want no kinds that the destination does not know", seed, m.kinds)
+		}
 		if slotsEach == 0 && m.kinds[link.Delta]+m.kinds[link.Keep] > 0 {
 			t.Errorf("seed %d: %v; want no deltas without slots", seed, m.kinds)
 		}

@@ -43,7 +43,7 @@
 //
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
-// 0.5 % of RAMBytes, and both DeltaCacheMiB, which are a quarter of RAMBytes
+// 0.5 % of RAMBytes, and both DeltaCacheMiB, which are half of RAMBytes
 // unless it is set; a peer or a guest that claims more is refused before memory
 // is taken.
 //
@@ -117,8 +117,8 @@ type SourceConfig struct {
 	TimeoutS       int `json:"timeout_s"`        // of the whole move; 600 when 0
 	HeldMiB        int `json:"held_mib"`         // 512 when 0: contents that a policy may hold; with what the stop brings it may be twice that
 	// DeltaCacheMiB of contents that were sent are kept here, and as many at the
-	// destination, so that what changed of a page can be sent alone. 0: a quarter
-	// of the guest's RAM; -1: none. A small one costs bytes, nothing else.
+	// destination, so that what changed of a page can be sent alone. 0: half of
+	// the guest's RAM; -1: none. A small one costs bytes, nothing else.
 	DeltaCacheMiB int `json:"delta_cache_mib"`
 	// RAMBytes bounds the guest's RAM, and so this process's memory: about 2 %
 	// of it, beside HeldMiB. 64 GiB when 0.
@@ -152,7 +152,7 @@ type DestinationConfig struct {
 	TimeoutS int    `json:"timeout_s"`
 	// LocalDisks as the source's; their images are empty, and of the same size.
 	LocalDisks []string `json:"local_disks,omitempty"`
-	// DeltaCacheMiB bounds what the source may ask to be kept; 0: a quarter of
+	// DeltaCacheMiB bounds what the source may ask to be kept; 0: half of
 	// RAMBytes; -1: none.
 	DeltaCacheMiB int   `json:"delta_cache_mib"`
 	PauseAt       Phase `json:"pause_at,omitempty"`

@@ -46,8 +46,9 @@ func slotsFor(deltaCacheMiB int, ram uint64, connections int) int {
 	return int(bytes / link.PageSize / uint64(connections))
 }
 
-// deltaShare: a fresh Debian guest has content in 21 % of its RAM.
-const deltaShare = 4
+// deltaShare: a fresh Debian guest has content in 21 % of its RAM, a busy one in
+// half of it or more.
+const deltaShare = 2
 
 const maxConnections = 16
 

@@ -41,8 +41,8 @@ func (p *pool) put(c *content) { p.free = append(p.free, c) }
 
 // back puts memory behind the contents up to the next boundary of huge pages, in
 // one if the kernel has one, and says how many that are. A gateway fills a hundred
-// MiB within half a second: a fault for each page of 4 KiB, or two since Go looks
-// before it writes, were 80 % of its faults and a third of its CPU time.
+// MiB within half a second: 80 % of its page faults were for contents, two for
+// each since Go looks before it writes.
 func back(contents []content) int {
 	at := uintptr(unsafe.Pointer(&contents[0]))
 	n := min(len(contents), int(hugePage-at%hugePage)/len(content{}))

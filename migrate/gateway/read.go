@@ -245,7 +245,7 @@ func inPipe(pipe *net.UnixConn) int64 {
 // Bounds of the pace of passes.
 const (
 	shortestPass = 50 * time.Millisecond
-	passShare    = 20 // of the time may go into passes: one part of so many
+	passShare    = 5 // of the time may go into passes: one part of so many
 )
 
 // interval from the start of a pass that took so long to the start of the next

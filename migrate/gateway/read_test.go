@@ -51,7 +51,7 @@ func TestPassesComeOftenWhileTheyTakeLittle(t *testing.T) {
 		setMs      int
 		took, want time.Duration
 	}{
-		{200, 0, 50 * ms}, {200, 2 * ms, 50 * ms}, {200, 5 * ms, 100 * ms}, {200, 50 * ms, 200 * ms}, {200, time.Second, 200 * ms}, {20, 0, 20 * ms},
+		{200, 0, 50 * ms}, {200, 2 * ms, 50 * ms}, {200, 20 * ms, 100 * ms}, {200, 50 * ms, 200 * ms}, {200, time.Second, 200 * ms}, {20, 0, 20 * ms},
 	} {
 		s := &source{cfg: SourceConfig{PassIntervalMs: c.setMs}}
 		if got := s.interval(c.took); got != c.want {

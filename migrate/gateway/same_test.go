@@ -132,8 +132,8 @@ func TestPagesOfZerosGoInRuns(t *testing.T) {
 		must(t, m.table.arrive(0, i*stream.PageSize, nil, 0))
 	}
 	m.send(0)
-	if n := len(m.wires[0][0].Body); m.table.queued() != 0 || n != 12 {
-		t.Errorf("%d pages are left, and %d bytes written; want 0, 12", m.table.queued(), n)
+	if n := len(m.wires[0][0].Body); m.table.queue.length != 0 || n != 12 {
+		t.Errorf("%d pages are left, and %d bytes written; want 0, 12", m.table.queue.length, n)
 	}
 	m.finish(1, nil)
 }

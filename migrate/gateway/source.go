@@ -398,7 +398,7 @@ func (s *source) sampleRate(ctx context.Context) {
 			now := time.Now() // the ticker's own time can be long past
 			busy := false
 			if s.passes.Load() > 0 { // the table is there
-				busy = s.table.queued() > 0
+				busy = !s.table.ranDry()
 			}
 			s.rate.sample(now, s.meter.Sent.Load()-s.send.unsent(), busy)
 		}

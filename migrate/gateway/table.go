@@ -67,6 +67,7 @@ type table struct {
 	pool                         pool
 	hurry                        bool // the guest is stopped: nothing is held, nothing waits
 	closed                       bool
+	dry                          bool // the senders had nothing to do since somebody looked last
 
 	maxHeld    int // pages that a policy may hold
 	maxPending int // contents that may be kept in all
@@ -274,6 +275,7 @@ func (t *table) take(connection int, batch *batch) (ok bool) {
 	for {
 		list, stolen := t.queue.next(connection)
 		for len(*list) == 0 && !t.closed {
+			t.dry = t.dry || t.queue.length == 0 && t.sending == 0
 			t.changed.Wait()
 			list, stolen = t.queue.next(connection)
 		}
@@ -403,11 +405,14 @@ func (t *table) close() {
 	t.changed.Broadcast()
 }
 
-// queued pages that wait for a sender.
-func (t *table) queued() int {
+// ranDry tells whether the senders have had nothing to do since it was called
+// last: then the link was not saturated.
+func (t *table) ranDry() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.queue.length
+	dry := t.dry || t.queue.length == 0
+	t.dry = false
+	return dry
 }
 
 func (t *table) digest() digest {

@@ -65,7 +65,7 @@ type sent struct {
 // takeAll returns all that is queued, in order.
 func (t *table) takeAll(tt *testing.T) (all []sent) {
 	tt.Helper()
-	for t.queued() > 0 {
+	for t.queue.length > 0 {
 		var b batch
 		done := make(chan bool, 1)
 		go func() { done <- t.take(0, &b) }()
@@ -310,8 +310,8 @@ func TestHoldingIsBounded(t *testing.T) {
 	for i := range 5 {
 		b.page(t, 0, i, 1)
 	}
-	if b.heldPages != 3 || b.queued() != 2 {
-		t.Errorf("%d pages are held, %d queued; want 3 and 2", b.heldPages, b.queued())
+	if b.heldPages != 3 || b.queue.length != 2 {
+		t.Errorf("%d pages are held, %d queued; want 3 and 2", b.heldPages, b.queue.length)
 	}
 	b.page(t, 0, 0, 2)
 	if b.heldPages != 3 {

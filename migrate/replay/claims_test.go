@@ -67,8 +67,8 @@ func TestTheDefaultMovesWhatAnyOtherMoves(t *testing.T) {
 func TestSendingAHotSetWhileTheLinkIdlesShortensThePause(t *testing.T) {
 	for _, trace := range []string{"ring16", "hot48"} {
 		s := settings(1e9, 300*time.Millisecond)
-		if sent, held := figuresOf(t, trace, "bumpless", s), figuresOf(t, trace, "bumpless/layered", s); 10*sent.Pause > 6*held.Pause || 10*sent.LinkBytes > 11*held.LinkBytes {
-			t.Errorf("%s: %v and %d bytes, held %v and %d; want at most 0.6 of the pause for a tenth more", trace, sent.Pause, sent.LinkBytes, held.Pause, held.LinkBytes)
+		if sent, held := figuresOf(t, trace, "bumpless", s), figuresOf(t, trace, "bumpless/layered", s); 10*sent.Pause > 7*held.Pause || 10*sent.LinkBytes > 11*held.LinkBytes {
+			t.Errorf("%s: %v and %d bytes, held %v and %d; want at most 0.7 of the pause for a tenth more", trace, sent.Pause, sent.LinkBytes, held.Pause, held.LinkBytes)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (m *move) step() {
 
 // interval from a pass's start to the next one's: the gateway's.
 func (m *move) interval(took time.Duration) time.Duration {
-	const shortest, share = 50 * time.Millisecond, 20
+	const shortest, share = 50 * time.Millisecond, 5
 	return min(m.PassInterval, max(shortest, share*took))
 }
 

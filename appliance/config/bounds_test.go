@@ -291,8 +291,8 @@ func TestAWrongTypeIsNamedWithItsLineAndColumn(t *testing.T) {
 
 func TestListsAreChecked(t *testing.T) {
 	for value, want := range map[string]string{
-		"[2, x]": "33:21: $.hosts[0].guest_cpus[1]: want a whole number", "[-1]": "32:18: $.hosts[0].guest_cpus[0]: -1, want 0 to 1023",
-		"[1024]": "33:18: $.hosts[0].guest_cpus[0]: 1024, want 0 to 1023", "[2, 3, 2]": "32:24: $.hosts[0].guest_cpus[2]: CPU 2 is in the list already",
+		"[2, x]": "33:21: $.hosts[0].guest_cpus[1]: want a whole number", "[-1]": "33:18: $.hosts[0].guest_cpus[0]: -1, want 0 to 1023",
+		"[1024]": "33:18: $.hosts[0].guest_cpus[0]: 1024, want 0 to 1023", "[2, 3, 2]": "33:24: $.hosts[0].guest_cpus[2]: CPU 2 is in the list already",
 		"[" + strings.Repeat("1,", 1024) + "1]": "33:5: $.hosts[0].guest_cpus: a list of 1025, at most 1024",
 		"[[2]]":                                 "33:18: $.hosts[0].guest_cpus[0]: want a whole number",
 	} {

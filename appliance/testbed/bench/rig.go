@@ -4,224 +4,62 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
-	"sort"
-	"time"
 
 	"bumpless/appliance/guest"
-	"bumpless/appliance/pki"
 	"bumpless/appliance/testbed"
+	"bumpless/appliance/testbed/pair"
 	"bumpless/appliance/testbed/protection"
-	"bumpless/migrate/link"
 )
 
-// hosts of the bench.
-var hosts = []string{"src", "dst"}
+const guestName = pair.Guest
 
-func other(host string) string {
-	if host == hosts[0] {
-		return hosts[1]
-	}
-	return hosts[0]
-}
+var hosts = pair.Hosts
 
-const guestName = "prot"
-
-// rig is two hosts without daemons: a guest on one of them, and what is needed
-// to bring it to the other one. It is there and back again: a guest that has
-// moved moves back in the next run.
+// rig is two hosts and a guest that moves there and back: what has moved moves
+// back in the next run.
 type rig struct {
-	dir      string
-	binary   string // bumpless
-	cache    string // of the protection guest
-	bed      *testbed.Bed
-	observer *testbed.Observer
-
+	*pair.Pair
+	cache     string // of the protection guest
 	load      load
-	settings  protection.Settings
-	runners   map[string]*guest.Runner
-	at        string // host of the guest; "" before the first boot
-	epoch     uint64 // of the copy that runs
-	last      uint64 // epoch that was given out
-	bootID    uint32
-	corrupt   uint64 // pages that the guest has found since it booted
 	cable     cable
 	bytesPerS float64 // measured on the link
 	endDelay  func() error
 }
 
 func newRig(dir, binary, cache string) (*rig, error) {
-	g := &rig{dir: dir, binary: binary, cache: cache, runners: map[string]*guest.Runner{}}
-	var err error
-	if g.bed, err = testbed.New(testbed.Options{Hosts: hosts, Dir: dir}); err != nil {
-		return nil, err
-	}
-	ports := map[string]string{}
-	for _, host := range hosts {
-		ports[host] = testbed.Port(host, testbed.Bus)
-	}
-	g.observer, err = testbed.NewObserver(ports)
-	return g, errors.Join(err, g.certificates())
+	p, err := pair.New(dir, binary)
+	return &rig{Pair: p, cache: cache}, err
 }
 
-func (g *rig) certificates() error {
-	a, err := pki.Init(filepath.Join(g.dir, "pki"), "bench")
-	if err != nil {
-		return err
-	}
-	for _, host := range hosts {
-		if err := a.Host(host, net.ParseIP(g.address(host))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (g *rig) tls(host string) link.Files {
-	dir := filepath.Join(g.dir, "pki")
-	return link.Files{Cert: filepath.Join(dir, host+".crt"), Key: filepath.Join(dir, host+".key"), CA: filepath.Join(dir, "ca.crt")}
-}
-
-func (g *rig) close() error {
-	if g.observer != nil {
-		g.observer.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), killWait)
-	defer cancel()
-	return errors.Join(g.shutDown(ctx), g.setDelay(0), g.bed.Close())
-}
-
-// Bounds of what the bench waits for.
-const (
-	killWait   = 10 * time.Second
-	startWait  = 30 * time.Second
-	bootWait   = 2 * time.Minute
-	verifyWait = 2 * time.Minute
-)
-
-// shutDown kills every copy of the guest.
-func (g *rig) shutDown(ctx context.Context) error {
-	var errs []error
-	for host := range g.runners {
-		errs = append(errs, g.kill(ctx, host, g.last))
-	}
-	g.at = ""
-	return errors.Join(errs...)
-}
-
-func (g *rig) kill(ctx context.Context, host string, upTo uint64) error {
-	_, err := g.runners[host].Kill(ctx, guestName, upTo)
-	return err
-}
+func (g *rig) close() error { return errors.Join(g.setDelay(0), g.Close()) }
 
 // boot starts a guest with the load on the first host, and waits until it has
-// filled its memory and verified it once.
+// filled its memory and verified it.
 func (g *rig) boot(ctx context.Context, l load) error {
-	if err := g.shutDown(ctx); err != nil {
-		return err
-	}
-	g.load, g.settings = l, protection.Defaults()
-	g.settings.Dirty = l.regions
-	for _, host := range hosts {
-		g.runners[host] = &guest.Runner{RunDir: filepath.Join(g.dir, host), Binary: "qemu-system-x86_64", Specs: map[string]guest.Spec{guestName: {
+	g.load = l
+	settings := protection.Defaults()
+	settings.Dirty = l.regions
+	err := g.Boot(ctx, settings, func(string) guest.Spec {
+		return guest.Spec{
 			Name: guestName, MemoryMiB: guestMiB, VCPUs: 1, Machine: "pc-q35-10.0", CPU: "max", Accel: "tcg",
 			Kernel: filepath.Join(g.cache, "guest-vmlinuz"), Initrd: filepath.Join(g.cache, "guest-initrd"),
-			Cmdline: testbed.BootLine + " " + g.settings.CommandLine(), MAC: "52:54:00:00:00:01", Bridge: testbed.BusBridge}}}
-	}
-	began := time.Now()
-	epoch, err := g.start(ctx, hosts[0], false)
-	if err != nil {
-		return err
-	}
-	g.at, g.epoch = hosts[0], epoch
-	seen, err := g.observer.Wait(g.settings.GocbRef, bootWait, func(s testbed.Sighting) bool { return s.At.After(began) && s.Report.VerifyPasses >= 2 })
-	if err != nil {
-		console, _ := g.runners[g.at].Console(ctx, guestName, g.epoch) // for the message only
-		return fmt.Errorf("boot the guest for %s: %w; console: %s", l.name, err, console)
-	}
-	g.bootID, g.corrupt = seen.Report.BootID, seen.Report.CorruptPages
-	return nil
-}
-
-// start starts a copy in the host's network.
-func (g *rig) start(ctx context.Context, host string, incoming bool) (epoch uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, startWait)
-	defer cancel()
-	g.last++
-	return g.last, g.bed.Host(host).InNetwork(func() error { return g.runners[host].Start(ctx, guestName, g.last, incoming) })
-}
-
-func (g *rig) pid(host string, epoch uint64) (int, error) {
-	copies, err := g.runners[host].Find()
-	if err != nil {
-		return 0, err
-	}
-	for _, c := range copies {
-		if c.Epoch == epoch {
-			return c.PID, nil
-		}
-	}
-	return 0, fmt.Errorf("copy %d of the guest on %s is gone", epoch, host)
-}
-
-// verify waits until the guest has passed over its memory twice: the second
-// pass that ends has begun here and now. It returns the pages that it has newly
-// found corrupt. A guest that rebooted or went silent is an error.
-func (g *rig) verify() (uint64, error) {
-	from := time.Now()
-	here := func(s testbed.Sighting) bool { return s.At.After(from) && s.Source == g.at }
-	first, err := g.observer.Wait(g.settings.GocbRef, verifyWait, here)
-	if err != nil {
-		return 0, err
-	}
-	s, err := g.observer.Wait(g.settings.GocbRef, verifyWait, func(s testbed.Sighting) bool {
-		return here(s) && (s.Report.VerifyPasses >= first.Report.VerifyPasses+2 || s.Report.BootID != g.bootID)
+			Cmdline: testbed.BootLine + " " + settings.CommandLine(), MAC: "52:54:00:00:00:01", Bridge: testbed.BusBridge}
 	})
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("%s: %w", l.name, err)
 	}
-	if s.Report.BootID != g.bootID {
-		return 0, errors.New("the guest has rebooted")
-	}
-	found := s.Report.CorruptPages - g.corrupt
-	g.corrupt += found
-	return found, nil
+	return nil
 }
 
 // linkBytes that crossed the link so far, both ways.
 func (g *rig) linkBytes() (sum int64, err error) {
 	for _, host := range hosts {
-		n, err := g.bed.LinkBytes(host)
+		n, err := g.Bed.LinkBytes(host)
 		if err != nil {
 			return 0, err
 		}
 		sum += n
 	}
 	return sum, nil
-}
-
-// afterglow: the guest's code is translated anew for that long at the
-// destination (TCG), and what it takes counts as blackout.
-const afterglow = time.Second
-
-// blackout since began: the largest gap until a second after the guest came
-// over, or after end if it did not, less the period.
-func (g *rig) blackout(from string, began, end time.Time) time.Duration {
-	seen := g.observer.Between(g.settings.GocbRef, began, time.Now())
-	return blackout(seen, from, end, g.settings.GoosePeriod)
-}
-
-// blackout needs the second after end too: a gap ends with the guest's next
-// frame, which is later than the hypervisor's word that it runs on.
-func blackout(seen testbed.Sightings, from string, end time.Time, period time.Duration) time.Duration {
-	for _, s := range seen {
-		if s.Source != from {
-			end = s.At
-			break
-		}
-	}
-	last := sort.Search(len(seen), func(i int) bool { return seen[i].At.After(end.Add(afterglow)) })
-	gap, _ := seen[:last].LargestGap()
-	return max(0, gap-period)
 }

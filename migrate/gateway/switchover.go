@@ -310,6 +310,13 @@ func tryResume(ctx context.Context, q *qmp.Client) error {
 // pause waits in a phase, for tests.
 func (s *source) pause(ctx context.Context, p Phase) {
 	if s.cfg.PauseAt == p {
-		<-ctx.Done()
+		pause(ctx, s.cfg.on)
+	}
+}
+
+func pause(ctx context.Context, on <-chan struct{}) {
+	select {
+	case <-on:
+	case <-ctx.Done():
 	}
 }

@@ -332,17 +332,26 @@ func (s *source) allowed(ctx context.Context, d policy.Decision) bool {
 		return false
 	}
 	// What broke meanwhile would be noticed with the guest stopped.
+	if err := s.lost(); err != nil {
+		s.giveUp(Failed, err.Error())
+		return false
+	}
+	return true
+}
+
+// lost tells, without waiting, whether the destination has given up or the link
+// has broken.
+func (s *source) lost() error {
 	select {
 	case f := <-s.frames:
-		s.giveUp(Failed, unexpected(f).Error())
+		return unexpected(f)
 	case err := <-s.send.failed:
-		s.giveUp(Failed, s.why(err).Error())
+		return s.why(err)
 	case err := <-s.broken:
-		s.giveUp(Failed, s.why(err).Error())
+		return s.why(err)
 	default:
-		return true
+		return nil
 	}
-	return false
 }
 
 // unexpected says what a frame means that was not waited for.

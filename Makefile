@@ -4,9 +4,9 @@ GO ?= go
 OUT := out
 CACHE := $(OUT)/cache
 STATICCHECK := $(GO) tool -modfile=tools.mod staticcheck
-E2E := ./appliance/testbed
+E2E := ./appliance/testbed ./appliance/testbed/faults
 
-.PHONY: build check test demo bench bench-quick deps guest guest-userland clean
+.PHONY: build check test demo bench bench-quick faults deps guest guest-userland clean
 
 build: ; @mkdir -p $(OUT) && $(GO) build -o $(OUT)/bumpless ./appliance
 
@@ -35,6 +35,13 @@ bench: $(if $(filter -quick,$(BENCH)),guest,guest-userland) build
 # the part of it that takes less than ten minutes
 bench-quick: ; @$(MAKE) --no-print-directory bench BENCH=-quick
 
+# COUNT consecutive switchovers of a real guest, half of them with a fault in one
+# of a move's phases: out/faults/faults.json. SEED orders the faults, RESUME=1 goes
+# on where an earlier run ended, FAULTS=-quick takes each fault once
+faults: guest build
+	@$(GO) build -o $(OUT)/faults-harness ./appliance/testbed/faults
+	@$(OUT)/faults-harness -out $(OUT)/faults -binary $(OUT)/bumpless -cache $(CACHE) -count $(or $(COUNT),200) -seed $(or $(SEED),1) -resume=$(or $(RESUME),0) $(FAULTS)
+
 # format, vet, staticcheck, architecture, unit tests
 check: deps
 	@test -z "$$(gofmt -l .)" || { echo 'not formatted (run gofmt -w):'; gofmt -l .; exit 1; }
@@ -44,6 +51,6 @@ check: deps
 
 # all of that, and whole appliances on real guests
 test: check guest
-	$(GO) test -timeout 40m -run '^TestE2E' $(E2E)
+	$(GO) test -p 1 -timeout 40m -run '^TestE2E' $(E2E)
 
 clean: ; rm -rf $(OUT)

@@ -147,6 +147,7 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 		return err
 	}
 	ended := make(chan gateway.Result, 1)
+	guard := gateway.NewGuard(m.BudgetMs, n.site.Move.MarginMs, func() { n.endSilentGateway(m) })
 	g, err := startGateway(n.binary, role, string(dir), cfg, func(line []byte) {
 		var e gateway.Event
 		if err := json.Unmarshal(line, &e); err != nil {
@@ -156,19 +157,32 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 		if e.Result != nil && e.Phase == "" {
 			ended <- *e.Result
 		}
+		if role == source {
+			guard.Saw(e)
+		}
 		n.gatewaySaid(m, role, e)
 	})
 	if err != nil {
 		return err
 	}
 	n.moves.add(m.ID, g)
-	go n.followGateway(m, role, g, ended)
+	go n.followGateway(m, role, g, guard, ended)
 	return nil
 }
 
+// endSilentGateway kills a source's gateway whose guest is stopped for as long as
+// its budget allows. followGateway reports its end, and core goes on from there.
+func (n *Node) endSilentGateway(m core.Move) {
+	if g := n.moves.get(m.ID); g != nil {
+		n.log.Warn("a gateway keeps its guest stopped and says nothing: killed", "move", m.ID, "budget_ms", m.BudgetMs)
+		g.kill()
+	}
+}
+
 // followGateway reports the end, once the process is gone.
-func (n *Node) followGateway(m core.Move, role string, g *gatewayProcess, ended <-chan gateway.Result) {
+func (n *Node) followGateway(m core.Move, role string, g *gatewayProcess, guard *gateway.Guard, ended <-chan gateway.Result) {
 	<-g.done
+	guard.Ended()
 	n.moves.remove(m.ID)
 	if role == source {
 		n.traces.moved(m.Guest)

@@ -45,6 +45,11 @@ type testCluster struct {
 
 func newTestCluster(t *testing.T) *testCluster {
 	t.Helper()
+	return newClusterWithBudget(t, testBudget)
+}
+
+func newClusterWithBudget(t *testing.T, budget time.Duration) *testCluster {
+	t.Helper()
 	binary, err := program()
 	if err != nil {
 		t.Fatal(err, binary)
@@ -55,7 +60,7 @@ func newTestCluster(t *testing.T) *testCluster {
 	s := protection.Defaults()
 	c, err := NewCluster(ClusterOptions{Dir: dir, Binary: binary, Kernel: guestFile(t, "guest-vmlinuz"), Initrd: guestFile(t, "guest-initrd"),
 		Hosts: []string{hostA, hostB, WitnessHost}, Timing: DefaultTiming(), LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100,
-		Guests: []GuestOptions{{Name: guest1, MemoryMiB: 160, BudgetMs: int(testBudget.Milliseconds()), Preferred: hostA, Settings: s}}})
+		Guests: []GuestOptions{{Name: guest1, MemoryMiB: 160, BudgetMs: int(budget.Milliseconds()), Preferred: hostA, Settings: s}}})
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -26,6 +26,7 @@ func (d *destination) commit(ctx context.Context) error {
 		return err
 	}
 	d.phase(Running)
+	d.pause(ctx, Running)
 	// RUNNING may not arrive; the guest runs all the same.
 	_ = d.send(link.Frame{Type: link.Running}, runningWait)
 	announce := map[string]any{"initial": 50, "max": 550, "rounds": 5, "step": 50}

@@ -367,7 +367,7 @@ func (d *destination) load(ctx context.Context) error {
 // pause waits in a phase, for tests.
 func (d *destination) pause(ctx context.Context, p Phase) {
 	if d.cfg.PauseAt == p {
-		<-ctx.Done()
+		pause(ctx, d.cfg.on)
 	}
 }
 

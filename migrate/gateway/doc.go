@@ -41,6 +41,7 @@
 //	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
 //	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
 //
+// A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
 // 0.5 % of RAMBytes, and both DeltaCacheMiB, which are half of RAMBytes
@@ -128,8 +129,10 @@ type SourceConfig struct {
 	LocalDisks []string `json:"local_disks,omitempty"`
 
 	// PauseAt is for tests: having reported that phase, the gateway waits in it
-	// until the deadline passes, the move is aborted or it is killed.
+	// until it is told "on", the deadline passes, the move is aborted or it is
+	// killed.
 	PauseAt Phase `json:"pause_at,omitempty"`
+	on      <-chan struct{}
 	// TracePath is for measurements: what the guest dirties is recorded for
 	// package replay until TraceMs after the start, and nothing is decided before.
 	TracePath string `json:"trace_path,omitempty"`
@@ -156,6 +159,7 @@ type DestinationConfig struct {
 	// RAMBytes; -1: none.
 	DeltaCacheMiB int   `json:"delta_cache_mib"`
 	PauseAt       Phase `json:"pause_at,omitempty"`
+	on            <-chan struct{}
 }
 
 // Phase of a move, in order.

@@ -18,7 +18,7 @@ const maxLine = 1 << 20
 
 // command is a line on standard input after the configuration.
 type command struct {
-	Command string `json:"command"` // go, no, abort
+	Command string `json:"command"` // go, no, abort; on, for tests
 	Reason  string `json:"reason,omitempty"`
 }
 
@@ -52,11 +52,13 @@ func Main(role string, in io.Reader, out io.Writer) int {
 			if c.AskToStop {
 				ask = p.ask
 			}
+			c.on = p.on
 			result, err = RunSource(ctx, c, p.report, ask)
 		}
 	case "destination":
 		var c DestinationConfig
 		if err = decode(config, &c); err == nil {
+			c.on = p.on
 			result, err = RunDestination(ctx, c, p.report)
 		}
 	case "trace":
@@ -93,11 +95,12 @@ type process struct {
 	last    chan Event
 	written chan struct{} // closed when the last line was written
 	answers chan command
-	asked   atomic.Bool // an answer is waited for
+	on      chan struct{} // ends a pause, for tests
+	asked   atomic.Bool   // an answer is waited for
 }
 
 func newProcess(out io.Writer) *process {
-	p := &process{lines: make(chan Event, lineBacklog), last: make(chan Event, 1), written: make(chan struct{}), answers: make(chan command, 1)}
+	p := &process{lines: make(chan Event, lineBacklog), last: make(chan Event, 1), written: make(chan struct{}), answers: make(chan command, 1), on: make(chan struct{}, 1)}
 	go p.write(json.NewEncoder(out))
 	return p
 }
@@ -151,6 +154,13 @@ func (p *process) listen(lines *bufio.Scanner, cancel context.CancelCauseFunc) {
 		}
 		if c.Command == "abort" {
 			cancel(errors.New("aborted by the daemon: " + c.Reason))
+			continue
+		}
+		if c.Command == "on" {
+			select {
+			case p.on <- struct{}{}:
+			default: // once is enough
+			}
 			continue
 		}
 		if p.asked.Swap(false) { // an early "go" must not count later

@@ -150,3 +150,19 @@ func TestTheDaemonsAnswerDecides(t *testing.T) {
 		}
 	}
 }
+
+func TestAGatewayThatWaitsInAPhaseGoesOnWhenItIsTold(t *testing.T) {
+	b := newBench(t)
+	b.source.BudgetMs, b.source.PauseAt = 20_000, Draining
+	b.destinationOnly()
+	_, stdin, lines, _ := b.sourceProcess()
+	phaseIn(t, lines, Draining)
+	time.Sleep(50 * time.Millisecond)
+	if status, _ := b.src.is(); status != "paused" {
+		t.Fatalf("the guest is %s; want paused", status)
+	}
+	_, err := io.WriteString(stdin, "{\"command\":\"on\"}\n")
+	must(t, err)
+	phaseIn(t, lines, Running)
+	b.guest("dst")
+}

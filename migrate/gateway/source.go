@@ -328,17 +328,26 @@ func orText(err error, text string) string {
 // whole tells whether both ends still are: what broke meanwhile would be noticed
 // with the guest stopped.
 func (s *source) whole() bool {
+	err := s.lost()
+	if err != nil {
+		s.giveUp(Failed, err.Error())
+	}
+	return err == nil
+}
+
+// lost tells, without waiting, whether the destination has given up or the link
+// has broken.
+func (s *source) lost() error {
 	select {
 	case f := <-s.frames:
-		s.giveUp(Failed, unexpected(f).Error())
+		return unexpected(f)
 	case err := <-s.send.failed:
-		s.giveUp(Failed, s.why(err).Error())
+		return s.why(err)
 	case err := <-s.broken:
-		s.giveUp(Failed, s.why(err).Error())
+		return s.why(err)
 	default:
-		return true
+		return nil
 	}
-	return false
 }
 
 // unexpected says what a frame means that was not waited for.

@@ -34,6 +34,12 @@ func (s *source) switchover(ctx context.Context, estimate time.Duration) {
 		s.rollback(t0, errors.New("READY came after the deadline"))
 		return
 	}
+	// What broke since READY: a COMMIT that cannot arrive would leave the guest
+	// in doubt.
+	if err := s.lost(); err != nil {
+		s.rollback(t0, err)
+		return
+	}
 	if err := s.mark(); err != nil {
 		s.rollback(t0, err)
 		return
@@ -310,6 +316,13 @@ func tryResume(ctx context.Context, q *qmp.Client) error {
 // pause waits in a phase, for tests.
 func (s *source) pause(ctx context.Context, p Phase) {
 	if s.cfg.PauseAt == p {
-		<-ctx.Done()
+		pause(ctx, s.cfg.on)
+	}
+}
+
+func pause(ctx context.Context, on <-chan struct{}) {
+	select {
+	case <-on:
+	case <-ctx.Done():
 	}
 }

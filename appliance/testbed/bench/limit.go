@@ -56,12 +56,12 @@ func limitOf(memory io.Reader) (int64, error) {
 // measureLimit dumps the guest's memory and weighs it. The guest is stopped
 // meanwhile. All of its RAM lies below the PCI hole at this size (hw/i386/pc_q35.c).
 func (g *rig) measureLimit(ctx context.Context) (_ int64, err error) {
-	q, err := qmp.Dial(ctx, g.runners[g.at].MoveSocket(guestName, g.epoch))
+	q, err := qmp.Dial(ctx, g.Runners[g.At].MoveSocket(guestName, g.Epoch))
 	if err != nil {
 		return 0, err
 	}
 	defer q.Close()
-	path := filepath.Join(g.dir, "memory")
+	path := filepath.Join(g.Dir, "memory")
 	defer os.Remove(path)
 	if err := q.Execute(ctx, "stop", nil, nil); err != nil {
 		return 0, err

@@ -20,7 +20,7 @@ const (
 // through it, in bytes of payload per second.
 func (g *rig) setLink(l cable) error {
 	for _, host := range hosts {
-		if err := g.bed.SetLink(host, lan, l.bitsPerS); err != nil {
+		if err := g.Bed.SetLink(host, lan, l.bitsPerS); err != nil {
 			return err
 		}
 	}
@@ -43,14 +43,14 @@ func (g *rig) setDelay(oneWay time.Duration) (err error) {
 		g.endDelay = nil
 	}
 	if oneWay > 0 {
-		g.endDelay, err = g.bed.Delay(hosts[0], lan, oneWay)
+		g.endDelay, err = g.Bed.Delay(hosts[0], lan, oneWay)
 	}
 	return err
 }
 
 func (g *rig) measureRate() (float64, error) {
 	var listener net.Listener
-	err := g.bed.Host(hosts[1]).InNetwork(func() (err error) {
+	err := g.Bed.Host(hosts[1]).InNetwork(func() (err error) {
 		listener, err = net.Listen("tcp", g.address(hosts[1])+":0")
 		return err
 	})
@@ -59,7 +59,7 @@ func (g *rig) measureRate() (float64, error) {
 	}
 	defer listener.Close()
 	var sender net.Conn
-	err = g.bed.Host(hosts[0]).InNetwork(func() (err error) {
+	err = g.Bed.Host(hosts[0]).InNetwork(func() (err error) {
 		sender, err = net.DialTimeout("tcp", listener.Addr().String(), rateTime)
 		return err
 	})
@@ -110,4 +110,4 @@ func receiveFor(c net.Conn, d time.Duration) (float64, error) {
 // no more than one, and ours get no more than it does.
 const lan = testbed.LANA
 
-func (g *rig) address(host string) string { return testbed.Address(g.bed.Host(host).Number, lan) }
+func (g *rig) address(host string) string { return g.Address(host, lan) }

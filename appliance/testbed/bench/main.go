@@ -123,7 +123,7 @@ func (g *rig) all(ctx context.Context, trials []trial, r *results) error {
 		}
 		if err != nil {
 			// A guest in an unknown state is of no use for the next run.
-			if down := g.shutDown(ctx); down != nil {
+			if down := g.ShutDown(ctx); down != nil {
 				return errors.Join(err, down)
 			}
 		}
@@ -137,7 +137,7 @@ func (g *rig) all(ctx context.Context, trials []trial, r *results) error {
 
 // prepare boots the load's guest and sets the link, unless they are there.
 func (g *rig) prepare(ctx context.Context, t trial) error {
-	if g.at == "" || g.load.name != t.load.name {
+	if g.At == "" || g.load.name != t.load.name {
 		if err := g.boot(ctx, t.load); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bumpless/appliance/guest"
+	"bumpless/appliance/testbed/pair"
 )
 
 // measurement of one run, while it runs.
@@ -70,7 +71,7 @@ func (m *measurement) end() error {
 // measure carries out one trial and leaves the guest running, on one of the two
 // hosts. An error means that the guest is in no known state.
 func (g *rig) measure(ctx context.Context, t trial) (Row, error) {
-	m := &measurement{g: g, from: g.at, to: other(g.at), row: Row{Load: t.load.name, LinkBitsPerS: t.cable.bitsPerS, RTTMs: float64(t.cable.rttMs), Method: t.method, Run: t.run, BudgetMs: t.budgetMs}}
+	m := &measurement{g: g, from: g.At, to: pair.Other(g.At), row: Row{Load: t.load.name, LinkBitsPerS: t.cable.bitsPerS, RTTMs: float64(t.cable.rttMs), Method: t.method, Run: t.run, BudgetMs: t.budgetMs}}
 	err := m.run(ctx, t)
 	if err != nil {
 		m.row.Outcome, m.row.Reason = failed, err.Error()
@@ -80,13 +81,13 @@ func (g *rig) measure(ctx context.Context, t trial) (Row, error) {
 
 func (m *measurement) run(ctx context.Context, t trial) (err error) {
 	g := m.g
-	if m.epoch, err = g.start(ctx, m.to, true); err != nil {
+	if m.epoch, err = g.Start(ctx, m.to, true); err != nil {
 		return err
 	}
-	if m.pids[0], err = g.pid(m.from, g.epoch); err != nil {
+	if m.pids[0], err = g.PID(m.from, g.Epoch); err != nil {
 		return err
 	}
-	if m.pids[1], err = g.pid(m.to, m.epoch); err != nil {
+	if m.pids[1], err = g.PID(m.to, m.epoch); err != nil {
 		return err
 	}
 	if err := g.migrate(ctx, t, m); err != nil {
@@ -98,10 +99,10 @@ func (m *measurement) run(ctx context.Context, t trial) (err error) {
 	if err := g.settle(ctx, m); err != nil {
 		return err
 	}
-	if m.row.CorruptPages, err = g.verify(); err != nil {
+	if m.row.CorruptPages, err = g.Verify(); err != nil {
 		return err
 	}
-	m.row.BlackoutMs = milliseconds(g.blackout(m.from, m.began, m.began.Add(time.Duration(m.row.TotalS*float64(time.Second)))))
+	m.row.BlackoutMs = milliseconds(g.Blackout(m.from, m.began, m.began.Add(time.Duration(m.row.TotalS*float64(time.Second)))))
 	m.row.LimitBytes, err = g.measureLimit(ctx)
 	m.row.LimitS = float64(m.row.LimitBytes) / g.bytesPerS
 	return err
@@ -119,45 +120,30 @@ func (g *rig) migrate(ctx context.Context, t trial, m *measurement) error {
 // does unless the guest runs at the destination; a source that has committed
 // goes on only when the destination's copy is dead.
 func (g *rig) settle(ctx context.Context, m *measurement) error {
-	ctx, cancel := context.WithTimeout(ctx, killWait)
+	ctx, cancel := context.WithTimeout(ctx, pair.KillWait)
 	defer cancel()
-	there, err := g.state(ctx, m.to, m.epoch)
+	there, err := g.State(ctx, m.to, m.epoch)
 	if err != nil {
 		return err
 	}
 	if there == guest.Running {
-		if err := g.kill(ctx, m.from, g.epoch); err != nil {
+		if err := g.Kill(ctx, m.from, g.Epoch); err != nil {
 			return err
 		}
 		if !strings.HasPrefix(m.row.Method, nativePrefix) && !m.committed {
 			return fmt.Errorf("the destination's copy runs although the source did not commit (%s)", m.row.Outcome)
 		}
-		g.at, g.epoch = m.to, m.epoch
-		return g.runners[m.to].MarkRan(guestName, m.epoch)
+		return g.Arrived(m.to, m.epoch)
 	}
 	if m.row.Outcome == moved {
 		return fmt.Errorf("moved, but the destination's copy is %s", there)
 	}
-	if err := g.kill(ctx, m.to, m.epoch); err != nil {
+	if err := g.Kill(ctx, m.to, m.epoch); err != nil {
 		return err
 	}
-	here, err := g.state(ctx, m.from, g.epoch)
+	here, err := g.State(ctx, m.from, g.Epoch)
 	if err != nil || here == guest.Running {
 		return err
 	}
-	return g.runners[m.from].Continue(ctx, guestName, g.epoch)
-}
-
-// state of a copy; "" when there is none.
-func (g *rig) state(ctx context.Context, host string, epoch uint64) (guest.State, error) {
-	copies, err := g.runners[host].Find()
-	if err != nil {
-		return "", err
-	}
-	for _, c := range copies {
-		if c.Epoch == epoch {
-			return g.runners[host].Look(ctx, c), nil
-		}
-	}
-	return "", nil
+	return g.Runners[m.from].Continue(ctx, guestName, g.Epoch)
 }

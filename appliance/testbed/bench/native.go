@@ -29,12 +29,12 @@ type pause struct{ stop, resume time.Time }
 // migrateNative lets QEMU move the guest by itself. The destination resumes on
 // its own, as it does for anyone who uses QEMU's migration.
 func (g *rig) migrateNative(ctx context.Context, n native, budgetMs int, m *measurement) error {
-	source, err := qmp.Dial(ctx, g.runners[m.from].MoveSocket(guestName, g.epoch))
+	source, err := qmp.Dial(ctx, g.Runners[m.from].MoveSocket(guestName, g.Epoch))
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	destination, err := qmp.Dial(ctx, g.runners[m.to].MoveSocket(guestName, m.epoch))
+	destination, err := qmp.Dial(ctx, g.Runners[m.to].MoveSocket(guestName, m.epoch))
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (g *rig) record(ctx context.Context, s selection, dir string) error {
 		if err != nil {
 			return fmt.Errorf("record load %s: %w", l.name, err)
 		}
-		if _, err := g.verify(); err != nil {
+		if _, err := g.Verify(); err != nil {
 			return err
 		}
 		fmt.Printf("%s: %d passes of %d MiB in %s\n", l.name, r.Passes, r.RAMBytes>>20, path)
@@ -47,23 +47,23 @@ func (g *rig) record(ctx context.Context, s selection, dir string) error {
 
 // trace records the guest, and packs the trace into path.
 func (g *rig) trace(ctx context.Context, path string) (gateway.Result, error) {
-	dir, err := os.MkdirTemp(g.dir, "trace")
+	dir, err := os.MkdirTemp(g.Dir, "trace")
 	if err != nil {
 		return gateway.Result{}, err
 	}
-	e, err := g.startGateway(g.at, "trace", dir, gateway.TraceConfig{Guest: guestName, QMP: g.runners[g.at].MoveSocket(guestName, g.epoch), Path: filepath.Join(dir, "trace"),
-		Ms: recordMs, IntervalMs: recordIntervalMs, RAMBytes: g.ramBytes()})
+	e, err := g.StartGateway(g.At, "trace", dir, gateway.TraceConfig{Guest: guestName, QMP: g.Runners[g.At].MoveSocket(guestName, g.Epoch), Path: filepath.Join(dir, "trace"),
+		Ms: recordMs, IntervalMs: recordIntervalMs, RAMBytes: g.ramBytes()}, func(gateway.Event) {})
 	if err != nil {
 		return gateway.Result{}, err
 	}
-	defer e.kill()
+	defer e.Kill()
 	if err := await(ctx, e); err != nil {
 		return gateway.Result{}, err
 	}
-	if e.result == nil || e.result.Outcome != gateway.Recorded {
-		return gateway.Result{}, fmt.Errorf("the gateway ended with %+v", e.result)
+	if e.Result == nil || e.Result.Outcome != gateway.Recorded {
+		return gateway.Result{}, fmt.Errorf("the gateway ended with %+v", e.Result)
 	}
-	return *e.result, pack(filepath.Join(dir, "trace"), path)
+	return *e.Result, pack(filepath.Join(dir, "trace"), path)
 }
 
 // pack a file: a trace shrinks to a third or less.

@@ -1,0 +1,146 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"bumpless/appliance/api"
+)
+
+// everyLink does something to a host's links.
+func everyLink(host string, do func(host, lan string) error) error {
+	return errors.Join(do(host, LANA), do(host, LANB))
+}
+
+// daemon is the process of a host's daemon, by its number there: the one with that
+// command line whose parent is the host's first process.
+func (c *testCluster) daemon(host string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	script := `for p in /proc/[0-9]*; do grep -qsz "^run$" $p/cmdline && grep -qs "^PPid:.1$" $p/status && echo ${p#/proc/}; done; true`
+	out, err := c.Bed.Host(host).Exec(ctx, "sh", "-c", script)
+	if err != nil {
+		return "", err
+	}
+	pid := strings.TrimSpace(string(out))
+	if _, err := strconv.Atoi(pid); err != nil {
+		return "", fmt.Errorf("the daemon of %s: found %q; want one process", host, pid)
+	}
+	return pid, nil
+}
+
+func (c *testCluster) signalDaemon(host, pid, signal string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := c.Bed.Host(host).Exec(ctx, "kill", "-"+signal, pid)
+	return err
+}
+
+// A host that has lost the others asks in vain as soon as its lease does not last
+// for the whole budget. With a budget of 2.5 s that is 3 s of the 5 s that were
+// granted, so that the lease can be renewed before the host has to kill its guest.
+func TestE2EWithoutAQuorumAGuestIsNotStoppedAndRunsOn(t *testing.T) {
+	c := newClusterWithBudget(t, 2500*time.Millisecond)
+	before, _ := c.Observer.Last(c.settings.GocbRef)
+	from := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	asked, err := c.BeforeStop(ctx, func() error {
+		if err := everyLink(hostA, c.Bed.Stall); err != nil {
+			return err
+		}
+		_, err := c.Wait(10*time.Second, "host-a's lease to run short", func(s api.Status) bool {
+			return s.Host == hostA && s.LeaseLeftS < 2.8
+		})
+		time.AfterFunc(300*time.Millisecond, func() { _ = everyLink(hostA, c.Bed.Heal) }) // healed below, too
+		return err
+	})
+	must(t, err)
+	last := c.move(hostB)
+	must(t, <-asked)
+	must(t, everyLink(hostA, c.Bed.Heal))
+	if last.Outcome != "refused" && last.Outcome != "failed" {
+		t.Errorf("outcome = %q (%s); want the move refused", last.Outcome, last.Reason)
+	}
+	if after := c.verified(hostA); after.Report.BootID != before.Report.BootID {
+		t.Error("the guest was killed and booted again")
+	}
+	gap, at := c.since(from).LargestGap()
+	t.Logf("%s (%s); largest gap %v, %v after the order", last.Outcome, last.Reason, gap, at.Sub(from))
+	if blackout := gap - c.settings.GoosePeriod; blackout > testBudget {
+		t.Errorf("blackout = %v although the guest was not to be stopped", blackout)
+	}
+	if again := c.move(hostB); again.Outcome != "moved" {
+		t.Errorf("the next move ended %q (%s); want moved", again.Outcome, again.Reason)
+	}
+	c.verified(hostB)
+}
+
+// The quorum is lost when the stop has been allowed: nothing from STOP to RUNNING
+// needs it. With the link between the gateways the move goes on to its end; with
+// all links of the source it is rolled back. The log hears of it afterwards.
+func TestE2EAQuorumThatIsLostBehindTheStopCostsNeitherTheBudgetNorASecondCopy(t *testing.T) {
+	c := newTestCluster(t)
+	before, _ := c.Observer.Last(c.settings.GocbRef)
+	pid, err := c.daemon(hostB)
+	must(t, err)
+	for _, loss := range []struct {
+		name       string
+		lose, heal func() error
+		outcomes   []string
+	}{
+		{"the witness is cut off and the destination's daemon hangs", func() error {
+			return errors.Join(everyLink(WitnessHost, c.Bed.Stall), c.signalDaemon(hostB, pid, "STOP"))
+		}, func() error {
+			return errors.Join(everyLink(WitnessHost, c.Bed.Heal), c.signalDaemon(hostB, pid, "CONT"))
+		}, []string{"moved", "rolled-back"}},
+		{"the source is cut off", func() error { return everyLink(hostA, c.Bed.Stall) }, func() error { return everyLink(hostA, c.Bed.Heal) }, []string{"rolled-back"}},
+	} {
+		from := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		healed := make(chan error, 1)
+		asked, err := c.BeforeStop(ctx, func() error {
+			// Longer than the stop, shorter than a lease and than the watchdog.
+			time.AfterFunc(1800*time.Millisecond, func() { healed <- loss.heal() })
+			return loss.lose()
+		})
+		must(t, err)
+		last := c.move(hostB)
+		must(t, <-asked)
+		must(t, <-healed)
+		cancel()
+		where, ok := hostA, false
+		for _, o := range loss.outcomes {
+			ok = ok || last.Outcome == o
+		}
+		if !ok {
+			t.Fatalf("%s: outcome = %q (%s); want one of %v", loss.name, last.Outcome, last.Reason, loss.outcomes)
+		}
+		if last.Outcome == "moved" {
+			where = hostB
+		}
+		_, err = c.Wait(time.Minute, "the log to know where the guest is", func(s api.Status) bool {
+			return len(s.Guests) == 1 && s.Guests[0].Owner == where && s.Guests[0].Move == ""
+		})
+		must(t, err)
+		if after := c.verified(where); after.Report.BootID != before.Report.BootID {
+			t.Errorf("%s: the guest was killed and booted again", loss.name)
+		}
+		gap, _ := c.since(from).LargestGap()
+		t.Logf("%s: %s (%s); largest gap %v", loss.name, last.Outcome, last.Reason, gap)
+		if blackout := gap - c.settings.GoosePeriod; blackout > testBudget {
+			t.Errorf("%s: blackout = %v; the budget is %v", loss.name, blackout, testBudget)
+		}
+		if where == hostB {
+			if back := c.move(hostA); back.Outcome != "moved" {
+				t.Fatalf("%s: the move back ended %q (%s); want moved", loss.name, back.Outcome, back.Reason)
+			}
+			c.verified(hostA)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+// Command faults proves the hard budget: it moves one real guest back and forth
+// between two hosts without daemons, lets something go wrong in every second move,
+// and looks after each at what was promised.
+//
+//	fault x phase   drawn in turn from a matrix that the seed shuffles (matrix.go)
+//	afterwards      the guest runs in exactly one place (QMP of every copy; senders
+//	                on the bus), it was not booted again, its memory and its disk
+//	                verify, its disk is locked by its copy and by nobody else
+//	budget          the stop: the gateway's own word, and the QEMUs' events STOP and
+//	                RESUME. What the observer sees beyond that is told apart
+//
+// The harness plays the two daemons, the log between them, and gateway.Guard. A
+// move in doubt (COMMIT was decided and not answered) goes the way of the log: a
+// destination that runs keeps the guest, one that does not is killed first. Only
+// such a move may overrun its budget; it is listed as an exception.
+//
+// It writes faults.json (one Row for each switchover) after every switchover, and
+// at the end a table. The status is 1 if a promise was broken.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"bumpless/appliance/testbed"
+)
+
+type options struct {
+	out, binary, cache string
+	only               string
+	seed               uint64
+	count, most        int
+	budgetMs, marginMs int
+	quick, resume      bool
+}
+
+func main() {
+	testbed.Enter()
+	o := options{}
+	flag.StringVar(&o.out, "out", "out/faults", "folder for faults.json")
+	flag.StringVar(&o.binary, "binary", "out/bumpless", "the program")
+	flag.StringVar(&o.cache, "cache", "out/cache", "folder of the protection guest (make guest)")
+	flag.IntVar(&o.count, "count", 200, "switchovers, half of them with a fault")
+	flag.Uint64Var(&o.seed, "seed", 1, "gives the order of the faults")
+	flag.BoolVar(&o.quick, "quick", false, "each fault once, in one phase, in less than two minutes")
+	flag.BoolVar(&o.resume, "resume", false, "keep the rows of an earlier run, and go on")
+	flag.IntVar(&o.most, "most", 0, "stop after so many switchovers, to go on with -resume; 0: none")
+	flag.IntVar(&o.budgetMs, "budget", 300, "the guest's budget in ms; the demo's")
+	flag.IntVar(&o.marginMs, "margin", 30, "part of it, in ms, kept for a roll-back; the site file's default")
+	flag.StringVar(&o.only, "only", "", "FAULT or FAULT/PHASE: nothing else")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(1)
+	}
+}
+
+// quickCount: two of three switchovers have a fault.
+func quickCount() int { return (3*len(faults) + 1) / 2 }
+
+func (o options) plan() (plan, error) {
+	p := plan{deck: deck(o.seed, o.quick), count: o.count, faulted: 1, of: 2}
+	if o.quick {
+		p.count, p.faulted, p.of = quickCount(), 2, 3
+	}
+	if o.only == "" {
+		return p, nil
+	}
+	var some []trial
+	for _, t := range deck(o.seed, false) {
+		if o.only == t.name() || o.only == t.name()+"/"+string(t.phase) {
+			some = append(some, t)
+		}
+	}
+	if len(some) == 0 {
+		return p, fmt.Errorf("-only %q: there is no such fault", o.only)
+	}
+	return plan{deck: some, count: o.count, faulted: 1, of: 1}, nil
+}
+
+func run(ctx context.Context, o options) error {
+	for _, path := range []*string{&o.out, &o.binary, &o.cache} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = absolute
+	}
+	p, err := o.plan()
+	if err != nil {
+		return err
+	}
+	r, err := openResults(o.out, o.resume)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	h, err := newHarness(dir, o)
+	if err != nil {
+		return err
+	}
+	ended := errors.Join(h.all(ctx, p, o.seed, o.most, r, func(line string) { fmt.Println(line) }), h.Close())
+	if len(r.rows) == 0 {
+		return ended
+	}
+	fmt.Println()
+	broken := print(os.Stdout, r.rows)
+	fmt.Printf("The rows are in %s.\n", r.path())
+	if broken > 0 {
+		ended = errors.Join(ended, fmt.Errorf("%d switchovers broke a promise (seed %d)", broken, o.seed))
+	}
+	return ended
+}

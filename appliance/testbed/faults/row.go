@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bumpless/migrate/gateway"
+
+	"golang.org/x/sys/unix"
+)
+
+// Row is one switchover, and an element of out/faults/faults.json.
+type Row struct {
+	N     int    `json:"n"` // from 1
+	Seed  uint64 `json:"seed"`
+	Fault string `json:"fault"` // "none" for a plain switchover
+	Phase string `json:"phase,omitempty"`
+	// Struck: the phase was reached and the fault was there. A move that ended
+	// before it (refused, rolled back) counts as a plain one.
+	Struck bool   `json:"struck"`
+	From   string `json:"from"`
+	// Outcome is the source's gateway's word, or "no-word" when it died.
+	Outcome   string `json:"outcome"`
+	Reason    string `json:"reason,omitempty"`
+	Committed bool   `json:"committed"` // the marker was made
+	RunsAt    string `json:"runs_at"`   // source or destination: where the guest is afterwards
+	// StopMs is the source's gateway's: from the order to stop until the guest ran
+	// again; 0 when it never stopped it, died, or does not know (in-doubt).
+	StopMs float64 `json:"stop_ms"`
+	// QEMUStopMs is from the event STOP of the source's QEMU to the first RESUME of
+	// either, as the harness heard them.
+	QEMUStopMs float64 `json:"qemu_stop_ms"`
+	// BlackoutMs is the observer's: the largest gap between two frames of the
+	// guest, less their period, until a second after the guest ran again.
+	BlackoutMs float64 `json:"blackout_ms"`
+	BudgetMs   int     `json:"budget_ms"`
+	// HeldMs of the stop went into bringing the fault about.
+	HeldMs       float64 `json:"held_ms,omitempty"`
+	CorruptPages uint64  `json:"corrupt_pages"`
+	// CorruptBlocks of the guest's disk.
+	CorruptBlocks uint64 `json:"corrupt_blocks"`
+	// Copies that ran at the same moment, at most: asked through QMP, and counted
+	// on the bus.
+	Copies int `json:"copies"`
+	// LockedAt is the host whose copy, and nobody else, holds the disk's lock; ""
+	// for none, "others" when anybody else has one.
+	LockedAt string `json:"locked_at"`
+	// Exception names why an overrun is not a broken promise; Late says where a
+	// blackout above the budget came from when the stop was within it.
+	Exception  string             `json:"exception,omitempty"`
+	Late       string             `json:"late,omitempty"`
+	Violations []string           `json:"violations,omitempty"`
+	Parts      *gateway.StopParts `json:"parts,omitempty"`
+	Load       string             `json:"load,omitempty"` // /proc/loadavg
+}
+
+// noWord is the outcome of a gateway that died.
+const noWord = "no-word"
+
+// line says how a switchover went, for the terminal.
+func (r Row) line() string {
+	what := r.Fault
+	if r.Fault != plain {
+		what += " in " + r.Phase
+		if !r.Struck {
+			what += " (not reached)"
+		}
+	}
+	s := fmt.Sprintf("%-44s %-11s runs at %-11s stop %4.0f ms, QEMU's %4.0f ms, blackout %4.0f ms of %d; copies %d, locked at %s, corrupt %d", what, r.Outcome, r.RunsAt,
+		r.StopMs, r.QEMUStopMs, r.BlackoutMs, r.BudgetMs, r.Copies, r.LockedAt, r.CorruptPages+r.CorruptBlocks)
+	for _, v := range r.Violations {
+		s += "; VIOLATION: " + v
+	}
+	if r.Exception != "" {
+		s += "; exception: " + r.Exception
+	}
+	if r.Late != "" {
+		s += "; late: " + r.Late
+	}
+	if r.Reason != "" {
+		s += ": " + r.Reason
+	}
+	return s
+}
+
+// results are the rows so far, on disk after every switchover.
+type results struct {
+	dir  string
+	rows []Row
+	lock *os.File
+}
+
+// openResults takes the folder for this run alone. The rows of an earlier run are
+// kept when resume is set, and replaced by the first new one otherwise.
+func openResults(dir string, resume bool) (*results, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another run writes to %s (choose another folder with -out): %w", dir, err)
+	}
+	r := &results{dir: dir, lock: lock}
+	if resume {
+		if r.rows, err = readRows(r.path()); err != nil {
+			lock.Close()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *results) path() string { return filepath.Join(r.dir, "faults.json") }
+
+func (r *results) close() { r.lock.Close() }
+
+func readRows(path string) ([]Row, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var rows []Row
+	if err := json.Unmarshal(b, &rows); err != nil {
+		return nil, fmt.Errorf("read the rows of %s: %w", path, err)
+	}
+	return rows, nil
+}
+
+// add appends a row and writes all of them, whole or not at all.
+func (r *results) add(row Row) error {
+	r.rows = append(r.rows, row)
+	b := []byte("[\n")
+	for i, row := range r.rows {
+		line, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			b = append(b, ",\n"...)
+		}
+		b = append(b, line...)
+	}
+	if err := os.WriteFile(r.path()+".new", append(b, "\n]\n"...), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(r.path()+".new", r.path())
+}

@@ -50,6 +50,7 @@ func (s *source) connect(ctx context.Context) error {
 	if err := s.connectDisks(ctx, config); err != nil {
 		return err
 	}
+	s.pace = newPacer(s.cfg, conns, s.mirrors.conns())
 	reader := link.NewReader(bufio.NewReader(conns[0]))
 	if err := conns[0].SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err

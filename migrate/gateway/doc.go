@@ -90,6 +90,8 @@ type SourceConfig struct {
 	TLS       link.Files `json:"tls"`
 	Peer      string     `json:"peer"`      // name in the destination's certificate
 	Addresses []string   `json:"addresses"` // of the destination's gateway, one for each LAN
+	// LANs of the addresses, in their order. An address without one is not paced.
+	LANs []LAN `json:"lans,omitempty"`
 
 	BudgetMs int `json:"budget_ms"`
 	MarginMs int `json:"margin_ms"` // kept for a resume; 20 ms when 0, see defaults
@@ -178,6 +180,8 @@ type Pass struct {
 	LinkBytesPerS float64 `json:"link_bytes_per_s"`
 	Ratio         float64 `json:"ratio"`
 	EstimateMs    float64 `json:"estimate_ms"`
+	// KeptBytesPerS is what is left to the service, of all LANs that are paced.
+	KeptBytesPerS float64 `json:"kept_bytes_per_s,omitempty"`
 }
 
 // Result of a move. The destination fills Outcome, Reason and RAMBytes only.

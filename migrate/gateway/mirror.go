@@ -78,6 +78,14 @@ func (s *source) connectDisks(ctx context.Context, config *tls.Config) error {
 	return nil
 }
 
+// conns of the disks, which are paced with the memory's.
+func (m *mirrors) conns() (list []link.Conn) {
+	for _, t := range m.tunnels {
+		list = append(list, t.conn)
+	}
+	return list
+}
+
 func (s *source) connectDisk(ctx context.Context, config *tls.Config, raw *net.TCPConn, number int) error {
 	c, err := link.Client(raw, config, s.cfg.Peer, &s.mirrors.meter)
 	if err != nil {
@@ -314,7 +322,7 @@ func (s *source) caughtUp(ctx context.Context, wait time.Duration) bool {
 		return true
 	}
 	s.stopWatching() // it would take our own stop for somebody else's
-	allowed := max(int64(s.rate.bytesPerS()*float64(s.cfg.BudgetMs-s.cfg.MarginMs)/1000/mirrorShare), mirrorLeft)
+	allowed := max(int64(s.linkBytesPerS()*float64(s.cfg.BudgetMs-s.cfg.MarginMs)/1000/mirrorShare), mirrorLeft)
 	end, left := time.Now().Add(wait), int64(0)
 	err := every(ctx, catchUpPoll, "the mirrors were catching up", func() (bool, error) {
 		all, now, err := s.mirrors.inStep(ctx, s.qemu)

@@ -33,6 +33,7 @@ type source struct {
 	meter  link.Meter
 	send   *sender
 	rate   rate
+	pace   *pacer // from connect on
 	hasher *hasher
 	key    []byte
 	// granted slots: what the destination keeps of each connection.
@@ -157,6 +158,9 @@ func (s *source) close() {
 	if s.passes.Load() > 0 {
 		s.table.close()
 	}
+	if s.pace != nil {
+		s.pace.close()
+	}
 	if s.send != nil {
 		s.send.abort()
 	}
@@ -258,6 +262,7 @@ func configureMigration(ctx context.Context, q *qmp.Client, capabilities map[str
 // stream runs from the start of the migration to the outcome.
 func (s *source) stream(ctx context.Context) {
 	s.phase(Streaming)
+	s.pace.enter(together)
 	// The first window begins with the stream: a small guest over a fast link
 	// is through before a second one ends.
 	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
@@ -407,6 +412,16 @@ func (s *source) sampleRate(ctx context.Context) {
 			s.rate.sample(now, s.meter.Sent.Load()-s.send.unsent(), busy)
 		}
 	}
+}
+
+// linkBytesPerS is what memory may count on: what was measured, but no more than
+// it may use now.
+func (s *source) linkBytesPerS() float64 {
+	measured := s.rate.bytesPerS()
+	if limit, _, ok := s.pace.limit(); ok {
+		return min(measured, limit)
+	}
+	return measured
 }
 
 // socketPair returns our end, and the file to give to QEMU.

@@ -21,7 +21,7 @@ func (s *source) connect(ctx context.Context) error {
 	if s.hasher, err = newHasher(s.key); err != nil {
 		return err
 	}
-	raws, err := dialAll(s.cfg.Addresses, s.cfg.Connections, dialTimeout)
+	raws, err := dialAll(s.cfg.Addresses, s.cfg.Connections, reachTimeout)
 	if err != nil {
 		return err
 	}

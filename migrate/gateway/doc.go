@@ -34,6 +34,7 @@
 //	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
 //	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
 //	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
+//	4 s   an address that does not answer      2 s   a connection that does not get through, before STOP
 //
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
@@ -58,6 +59,14 @@
 // wins. Pages wait for the connection that keeps them (queue), or go whole over
 // another one. Which content is evicted the source decides alone, by using a
 // slot again; pages that were sent again stay longest.
+//
+// # Two LANs
+//
+// Connections go over the LANs in turn, and all of them carry pages. An address
+// that is not reached is left out. A LAN that dies later ends the move: what its
+// connections had under way is not kept, and QEMU sends no page twice unless it
+// was written to. The guest is not stopped then, since every connection must be
+// getting an answer before STOP; the next move goes over the LAN that is left.
 package gateway
 
 import (

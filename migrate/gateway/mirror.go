@@ -60,7 +60,7 @@ func (s *source) connectDisks(ctx context.Context, config *tls.Config) error {
 		return nil
 	}
 	s.mirrors.nodes = s.cfg.LocalDisks
-	raws, err := dialAll(s.cfg.Addresses, n, dialTimeout)
+	raws, err := dialAll(s.cfg.Addresses, n, reachTimeout)
 	if err != nil {
 		return err
 	}

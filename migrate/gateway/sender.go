@@ -171,6 +171,17 @@ func (s *sender) unsent() (n int64) {
 	return n
 }
 
+// stalled is the peer's address of a connection that does not get through; ""
+// when all do.
+func (s *sender) stalled() string {
+	for _, o := range s.conns {
+		if o.conn.Stalled() {
+			return o.conn.Remote().String()
+		}
+	}
+	return ""
+}
+
 // roundTrips that a switchover waits for: DIGEST to READY, COMMIT to RUNNING.
 const roundTrips = 2
 

@@ -66,8 +66,9 @@ type ending struct {
 // Bounds on single steps, each far above what was seen.
 const (
 	prepareWait  = 60 * time.Second // for everything before the first page
-	dialTimeout  = 10 * time.Second
-	askWait      = 2 * time.Minute // for the daemon's answer: it may run a program of the site's
+	dialTimeout  = 10 * time.Second // for the first word of a peer that is connected
+	reachTimeout = 4 * time.Second  // to reach an address: SYN goes out at 0, 1 and 3 s. The connections before it wait meanwhile.
+	askWait      = 2 * time.Minute  // for the daemon's answer: it may run a program of the site's
 	qmpTimeout   = 10 * time.Second
 	runningWait  = 5 * time.Second // for RUNNING, after COMMIT
 	releaseWait  = 2 * time.Second // for the source's QEMU to finish, after RUNNING
@@ -280,7 +281,8 @@ func (s *source) stream(ctx context.Context) {
 				return
 			}
 			s.send.shrink()
-			if !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) || !s.caughtUp(ctx, lastLookWait) {
+			if !s.getsThrough(ctx, catchUpWait) || !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) ||
+				!s.caughtUp(ctx, lastLookWait) || !s.getsThrough(ctx, lastLookWait) {
 				return
 			}
 			s.switchover(ctx, d.Estimate)
@@ -321,6 +323,25 @@ func orText(err error, text string) string {
 		return text
 	}
 	return err.Error()
+}
+
+// getsThrough tells whether the guest may be stopped as far as the link goes: of
+// two LANs one may be dead, and the other one has sent nearly all. It waits for
+// an answer on each connection. The drain would wait for it with the guest
+// stopped, and end in a roll-back.
+func (s *source) getsThrough(ctx context.Context, wait time.Duration) bool {
+	end := time.Now().Add(wait)
+	err := every(ctx, catchUpPoll, "the link was not answering", func() (bool, error) {
+		stalled := s.send.stalled()
+		if stalled != "" && time.Now().After(end) {
+			return false, fmt.Errorf("the connection to %s does not get through: look at that LAN", stalled)
+		}
+		return stalled == "", nil
+	})
+	if err != nil {
+		s.giveUp(Failed, err.Error())
+	}
+	return err == nil
 }
 
 // allowed asks the daemon; a no ends the move before the guest is touched.

@@ -171,11 +171,11 @@ func (s *sender) unsent() (n int64) {
 	return n
 }
 
-// stalled is the peer's address of a connection that does not get through; ""
-// when all do.
-func (s *sender) stalled() string {
+// stalled is the peer's address of a connection that has had more time-outs in a
+// row than are allowed; "" when none has.
+func (s *sender) stalled(allowed int) string {
 	for _, o := range s.conns {
-		if o.conn.Stalled() {
+		if o.conn.Unanswered() > allowed {
 			return o.conn.Remote().String()
 		}
 	}

@@ -281,8 +281,8 @@ func (s *source) stream(ctx context.Context) {
 				return
 			}
 			s.send.shrink()
-			if !s.getsThrough(ctx, catchUpWait) || !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) ||
-				!s.caughtUp(ctx, lastLookWait) || !s.getsThrough(ctx, lastLookWait) {
+			if !s.getsThrough(ctx, catchUpWait, 0) || !s.caughtUp(ctx, catchUpWait) || !s.allowed(ctx, d) ||
+				!s.caughtUp(ctx, lastLookWait) || !s.getsThrough(ctx, lastLookWait, 1) {
 				return
 			}
 			s.switchover(ctx, d.Estimate)
@@ -327,12 +327,12 @@ func orText(err error, text string) string {
 
 // getsThrough tells whether the guest may be stopped as far as the link goes: of
 // two LANs one may be dead, and the other one has sent nearly all. It waits for
-// an answer on each connection. The drain would wait for it with the guest
-// stopped, and end in a roll-back.
-func (s *source) getsThrough(ctx context.Context, wait time.Duration) bool {
+// an answer on each connection that has had more time-outs than are allowed. The
+// drain would wait for it with the guest stopped, and end in a roll-back.
+func (s *source) getsThrough(ctx context.Context, wait time.Duration, allowed int) bool {
 	end := time.Now().Add(wait)
 	err := every(ctx, catchUpPoll, "the link was not answering", func() (bool, error) {
-		stalled := s.send.stalled()
+		stalled := s.send.stalled(allowed)
 		if stalled != "" && time.Now().After(end) {
 			return false, fmt.Errorf("the connection to %s does not get through: look at that LAN", stalled)
 		}

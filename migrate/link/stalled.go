@@ -1,19 +1,27 @@
 package link
 
-import "golang.org/x/sys/unix"
+import (
+	"math"
 
-// Stalled tells whether TCP has sent something again after a time-out and has
-// got no answer since: at least 200 ms, its shortest time-out. A connection that
-// is closed counts as stalled.
-func (c Conn) Stalled() bool {
-	stalled := true
+	"golang.org/x/sys/unix"
+)
+
+// Unanswered is how many time-outs TCP has had in a row, each after sending the
+// same again; 0 as long as answers come. The first comes after 200 ms at least,
+// the second 400 ms later. A connection that is closed has no answer to come.
+func (c Conn) Unanswered() int {
+	n := math.MaxInt
 	raw, err := c.raw.SyscallConn()
 	if err != nil {
-		return true
+		return n
 	}
 	err = raw.Control(func(fd uintptr) {
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		stalled = err != nil || info.Retransmits > 0
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = int(info.Retransmits)
+		}
 	})
-	return err != nil || stalled
+	if err != nil {
+		return math.MaxInt
+	}
+	return n
 }

@@ -2,19 +2,19 @@ package link
 
 import "testing"
 
-func TestAConnectionIsStalledOnlyWhenNothingIsAnswered(t *testing.T) {
+func TestAConnectionIsUnansweredOnlyWhenNoAnswerComes(t *testing.T) {
 	client, _ := loopback(t)
 	c := Conn{raw: client}
-	if c.Stalled() {
-		t.Error("Stalled() = true of a new connection; want false")
+	if n := c.Unanswered(); n != 0 {
+		t.Errorf("Unanswered() = %d of a new connection; want 0", n)
 	}
 	_, err := client.Write(make([]byte, 4<<10))
 	must(t, err)
-	if c.Stalled() {
-		t.Error("Stalled() = true, although the peer's kernel answers; want false")
+	if n := c.Unanswered(); n != 0 {
+		t.Errorf("Unanswered() = %d, although the peer's kernel answers; want 0", n)
 	}
 	c.Cut()
-	if !c.Stalled() {
-		t.Error("Stalled() = false of a closed connection; want true")
+	if n := c.Unanswered(); n == 0 {
+		t.Error("Unanswered() = 0 of a closed connection; want more")
 	}
 }

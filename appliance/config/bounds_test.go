@@ -74,6 +74,13 @@ guests:
         size_mib: 1024
       - {path: /srv/main1.qcow2, kind: shared, format: qcow2}
   - {name: main2, memory_mib: 16, kernel: /k, initrd: /i, mac: 52:54:00:00:01:02, budget_ms: 300, redundancy_group: bay-1}
+links:
+  lan_a:
+    capacity_mbit_per_s: 1000
+    reserve_mbit_per_s: 10
+  lan_b:
+    capacity_mbit_per_s: 1000
+    reserve_mbit_per_s: 10
 `
 
 // indexOf finds the field's line in full: the first with its name behind the
@@ -150,6 +157,12 @@ var bounds = []struct{ field, value, want string }{
 	{"$.move.before_stop", "check.sh", "want an absolute path"},
 	{"$.move.before_stop_ms", "0", "want 1 to 60000"},
 	{"$.move.before_stop_ms", "60001", "want 1 to 60000"},
+	{"$.links.lan_a.capacity_mbit_per_s", "-1", "want 0 to 1000000"},
+	{"$.links.lan_a.capacity_mbit_per_s", "1000001", "want 0 to 1000000"},
+	{"$.links.lan_a.reserve_mbit_per_s", "-1", "want 0 to 1000000"},
+	{"$.links.lan_a.reserve_mbit_per_s", "1000", "want less than capacity_mbit_per_s (1000)"},
+	{"$.links.lan_b.capacity_mbit_per_s", "1000001", "want 0 to 1000000"},
+	{"$.links.lan_b.reserve_mbit_per_s", "1000001", "want 0 to 1000000"},
 	{"$.hosts[0].name", "Host_A", "want 1 to 32 of a-z"},
 	{"$.hosts[0].name", "-a", "want 1 to 32 of a-z"},
 	{"$.hosts[0].name", text(33), "want 1 to 32 of a-z"},
@@ -344,6 +357,7 @@ func TestAFieldThatMayBeMissingHasItsDefault(t *testing.T) {
 		Timing: Timing{LeaseMs: 3000, LeaderLeaseMs: 1000, ClockDriftPPM: 500, WatchdogTimeoutMs: 4000, ResetTimeMs: 2000, PetIntervalMs: 500, ElectionMs: 500},
 		QEMU:   QEMU{Binary: "qemu-system-x86_64", Accel: "kvm"},
 		Move:   Move{Policy: "bumpless", MarginMs: 30, Connections: 2, TimeoutS: 600, DeltaCachePercent: 50, BeforeStopMs: 2000},
+		Links:  Links{LanA: Link{ReserveMbitPerS: 10}, LanB: Link{ReserveMbitPerS: 10}},
 		Hosts: []Host{{Name: "h", Role: Witness, LanA: "10.0.0.1", RaftPort: 7001, APIPort: 7002,
 			Watchdog: Watchdog{Path: "/dev/watchdog"}, Console: Console{Baud: 115200, Role: "OPERATOR"}}}}
 	if !reflect.DeepEqual(s, want) {
@@ -353,13 +367,13 @@ func TestAFieldThatMayBeMissingHasItsDefault(t *testing.T) {
 
 func TestAZeroThatIsWrittenIsNoDefault(t *testing.T) {
 	text := full
-	for _, field := range []string{"leader_lease_ms: 1000", "clock_drift_ppm: 500", "reset_time_ms: 2000"} {
+	for _, field := range []string{"leader_lease_ms: 1000", "clock_drift_ppm: 500", "reset_time_ms: 2000", "reserve_mbit_per_s: 10"} {
 		name, _, _ := strings.Cut(field, ":")
 		text = strings.Replace(text, field, name+": 0", 1)
 	}
 	s, err := Parse("f", []byte(text))
-	if err != nil || s.Timing.LeaderLeaseMs != 0 || s.Timing.ClockDriftPPM != 0 || s.Timing.ResetTimeMs != 0 {
-		t.Errorf("Parse() = %+v, %v; want the zeros that are written", s.Timing, err)
+	if err != nil || s.Timing.LeaderLeaseMs != 0 || s.Timing.ClockDriftPPM != 0 || s.Timing.ResetTimeMs != 0 || s.Links.LanA.ReserveMbitPerS != 0 {
+		t.Errorf("Parse() = %+v, %+v, %v; want the zeros that are written", s.Timing, s.Links, err)
 	}
 }
 

@@ -48,6 +48,8 @@ func (c *checker) site(s Site) {
 	if s.Move.BeforeStop != "" {
 		c.path("$.move.before_stop", s.Move.BeforeStop, maxPath)
 	}
+	c.link("$.links.lan_a", s.Links.LanA)
+	c.link("$.links.lan_b", s.Links.LanB)
 	c.must(len(s.Hosts) >= 1 && len(s.Hosts) <= maxHosts, "$.hosts", "%d hosts, want 1 to %d", len(s.Hosts), maxHosts)
 	c.must(len(s.Hosts)%2 == 1, "$.hosts", "%d hosts: an even number of votes survives no more failures than one less; add a witness", len(s.Hosts))
 	c.must(len(s.Guests) <= maxGuests, "$.guests", "%d guests, at most %d", len(s.Guests), maxGuests)
@@ -61,6 +63,16 @@ func (c *checker) site(s Site) {
 		c.guest(fmt.Sprintf("$.guests[%d]", i), g, s, seen)
 	}
 	c.groups(s)
+}
+
+// maxMbit is faster than any port of a server today.
+const maxMbit = 1_000_000
+
+func (c *checker) link(at string, l Link) {
+	c.between(at+".capacity_mbit_per_s", l.CapacityMbitPerS, 0, maxMbit)
+	c.between(at+".reserve_mbit_per_s", l.ReserveMbitPerS, 0, maxMbit)
+	c.must(l.CapacityMbitPerS == 0 || l.ReserveMbitPerS < l.CapacityMbitPerS, at+".reserve_mbit_per_s",
+		"%d, want less than capacity_mbit_per_s (%d): moves would have nothing", l.ReserveMbitPerS, l.CapacityMbitPerS)
 }
 
 // policies are the ones that migrate/policy has; a test keeps them equal.

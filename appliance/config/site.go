@@ -39,6 +39,7 @@ type Site struct {
 	Timing Timing  `yaml:"timing"`
 	QEMU   QEMU    `yaml:"qemu"`
 	Move   Move    `yaml:"move"`
+	Links  Links   `yaml:"links"`
 	Hosts  []Host  `yaml:"hosts"`
 	Guests []Guest `yaml:"guests"`
 }
@@ -113,6 +114,30 @@ type Move struct {
 	// BeforeStopMs bounds BeforeStop. Default 2000.
 	BeforeStopMs int `yaml:"before_stop_ms"`
 }
+
+// Links are the LANs between the hosts, which moves share with a service.
+type Links struct {
+	LanA Link `yaml:"lan_a"`
+	LanB Link `yaml:"lan_b"`
+}
+
+// Link is one LAN. A move uses its capacity less the reserve, or less what the
+// service was measured to send over the host's interface if that is more, from
+// the first byte to the last.
+type Link struct {
+	// CapacityMbitPerS of the slowest port or trunk between two servers. Default
+	// 0: what the source's interface says; if it says nothing, or the true figure
+	// is smaller, the reserve is not kept.
+	CapacityMbitPerS int `yaml:"capacity_mbit_per_s"`
+	// ReserveMbitPerS is never used by moves, whatever the service sends just
+	// now. Less than CapacityMbitPerS. Default 10: two SV streams of 80 samples a
+	// cycle, and a hundredth of a gigabit. What others send to the destination is
+	// not measured: add it.
+	ReserveMbitPerS int `yaml:"reserve_mbit_per_s"`
+}
+
+// InOrder are the LANs, in the order of a host's addresses.
+func (l Links) InOrder() []Link { return []Link{l.LanA, l.LanB} }
 
 // Host is one machine.
 type Host struct {
@@ -266,6 +291,8 @@ func (s *Site) defaults(has func(field string) bool) {
 	number("$.move.timeout_s", &s.Move.TimeoutS, 600)
 	number("$.move.delta_cache_percent", &s.Move.DeltaCachePercent, 50)
 	number("$.move.before_stop_ms", &s.Move.BeforeStopMs, 2000)
+	number("$.links.lan_a.reserve_mbit_per_s", &s.Links.LanA.ReserveMbitPerS, 10)
+	number("$.links.lan_b.reserve_mbit_per_s", &s.Links.LanB.ReserveMbitPerS, 10)
 	for i := range s.Hosts {
 		h, at := &s.Hosts[i], fmt.Sprintf("$.hosts[%d]", i)
 		number(at+".raft_port", &h.RaftPort, 7001)

@@ -135,9 +135,18 @@ func (n *Node) runMove(a core.RunMove) {
 func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
 	m, move := a.Move, n.site.Move
 	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
-		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, RAMBytes: n.ramBytes(m.Guest),
+		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, LANs: lansOf(n.site.Links), RAMBytes: n.ramBytes(m.Guest),
 		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true,
 		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.deltaCacheMiB(m.Guest)}
+}
+
+// lansOf the addresses that a destination announces: it listens at its own, LAN
+// A's first.
+func lansOf(links config.Links) (list []gateway.LAN) {
+	for _, l := range links.InOrder() {
+		list = append(list, gateway.LAN{CapacityMbitPerS: l.CapacityMbitPerS, ReserveMbitPerS: l.ReserveMbitPerS})
+	}
+	return list
 }
 
 // runGateway starts a gateway and follows it to its end.

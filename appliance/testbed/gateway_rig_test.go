@@ -33,6 +33,8 @@ type rig struct {
 	epoch    uint64
 	last     uint64 // copy number that was given out
 	bootID   uint32
+	// enter, if set, starts a gateway in its host's own network.
+	enter func(role string, start func() error) error
 }
 
 const (
@@ -142,7 +144,12 @@ func (r *rig) start(role string, config any) *side {
 	must(r.t, err)
 	s.stdout = out
 	s.cmd.Stderr = os.Stderr
-	must(r.t, s.cmd.Start())
+	if r.enter != nil {
+		err = r.enter(role, s.cmd.Start)
+	} else {
+		err = s.cmd.Start()
+	}
+	must(r.t, err)
 	r.t.Cleanup(func() { _ = s.cmd.Process.Kill() })
 	must(r.t, json.NewEncoder(s.stdin).Encode(config))
 	go func() {

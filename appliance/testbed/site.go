@@ -42,6 +42,9 @@ func (c *Cluster) siteFile() string {
 		ms(t.Lease), ms(t.LeaderLease), ms(t.Watchdog), ms(t.Reset), ms(t.Pet), ms(t.Election))
 	line("qemu: {accel: tcg}")
 	line("move: {policy: %s, margin_ms: %d, before_stop: %q, before_stop_ms: 5000}", c.options.Policy, c.options.MarginMs, c.hookPath())
+	if mbit := c.options.LinkBitsPerS / 1e6; mbit > 0 {
+		line("links: {lan_a: {capacity_mbit_per_s: %d}, lan_b: {capacity_mbit_per_s: %d}}", mbit, mbit)
+	}
 	line("hosts:")
 	for i, name := range c.options.Hosts {
 		line("  - name: %s", name)

@@ -21,7 +21,7 @@ func (s *source) connect(ctx context.Context) error {
 	if s.hasher, err = newHasher(s.key); err != nil {
 		return err
 	}
-	raws, err := dialAll(s.cfg.Addresses, s.cfg.Connections, dialTimeout)
+	raws, err := dialAll(s.cfg.Addresses, s.cfg.Connections, reachTimeout)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,7 @@ func (s *source) connect(ctx context.Context) error {
 	if err := s.connectDisks(ctx, config); err != nil {
 		return err
 	}
+	s.pace = newPacer(s.cfg, conns, s.mirrors.conns())
 	reader := link.NewReader(bufio.NewReader(conns[0]))
 	if err := conns[0].SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err

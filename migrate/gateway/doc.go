@@ -40,6 +40,7 @@
 //	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
 //	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
 //	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
+//	4 s   an address that does not answer      2 s   a connection that does not get through, before STOP
 //
 // A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
@@ -75,6 +76,14 @@
 // that pages of one content meet without the connections sharing anything. The
 // destination computes the page's tag of the content that it took from the slot
 // and handed to QEMU: the digest proves as much as before.
+//
+// # Two LANs
+//
+// Connections go over the LANs in turn, and all of them carry pages. An address
+// that is not reached is left out. A LAN that dies later ends the move: what its
+// connections had under way is not kept, and QEMU sends no page twice unless it
+// was written to. The guest is not stopped then, since every connection must be
+// getting an answer before STOP; the next move goes over the LAN that is left.
 package gateway
 
 import (
@@ -108,6 +117,8 @@ type SourceConfig struct {
 	TLS       link.Files `json:"tls"`
 	Peer      string     `json:"peer"`      // name in the destination's certificate
 	Addresses []string   `json:"addresses"` // of the destination's gateway, one for each LAN
+	// LANs of the addresses, in their order. An address without one is not paced.
+	LANs []LAN `json:"lans,omitempty"`
 
 	BudgetMs int `json:"budget_ms"`
 	MarginMs int `json:"margin_ms"` // kept for a resume; 20 ms when 0, see defaults
@@ -199,6 +210,8 @@ type Pass struct {
 	LinkBytesPerS float64 `json:"link_bytes_per_s"`
 	Ratio         float64 `json:"ratio"`
 	EstimateMs    float64 `json:"estimate_ms"`
+	// KeptBytesPerS is what is left to the service, of all LANs that are paced.
+	KeptBytesPerS float64 `json:"kept_bytes_per_s,omitempty"`
 }
 
 // Result of a move. The destination fills Outcome, Reason and RAMBytes only.

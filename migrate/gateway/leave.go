@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"bumpless/migrate/policy"
@@ -35,7 +36,7 @@ func (s *source) mayStop(ctx context.Context, d policy.Decision) (stop, over boo
 	s.result.EstimateMs = ms(d.Estimate)
 	if !s.leave.asking && time.Since(s.leave.granted) > leaveLasts {
 		s.send.shrink()
-		if !s.caughtUp(ctx, catchUpWait) {
+		if !s.getsThrough(ctx, catchUpWait, 0) || !s.caughtUp(ctx, catchUpWait) {
 			return false, true
 		}
 		s.askToStop(ctx)
@@ -69,6 +70,25 @@ func (s *source) askToStop(ctx context.Context) {
 			s.leave.answer <- err
 		}
 	}()
+}
+
+// getsThrough tells whether the guest may be stopped as far as the link goes: of
+// two LANs one may be dead, and the other one has sent nearly all. It waits for
+// an answer on each connection that has had more time-outs than are allowed. The
+// drain would wait for it with the guest stopped, and end in a roll-back.
+func (s *source) getsThrough(ctx context.Context, wait time.Duration, allowed int) bool {
+	end := time.Now().Add(wait)
+	err := every(ctx, catchUpPoll, "the link was not answering", func() (bool, error) {
+		stalled := s.send.stalled(allowed)
+		if stalled != "" && time.Now().After(end) {
+			return false, fmt.Errorf("the connection to %s does not get through: look at that LAN", stalled)
+		}
+		return stalled == "", nil
+	})
+	if err != nil {
+		s.giveUp(Failed, err.Error())
+	}
+	return err == nil
 }
 
 // answered takes in the daemon's answer; a no ends the move before the guest is

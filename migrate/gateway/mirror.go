@@ -60,7 +60,7 @@ func (s *source) connectDisks(ctx context.Context, config *tls.Config) error {
 		return nil
 	}
 	s.mirrors.nodes = s.cfg.LocalDisks
-	raws, err := dialAll(s.cfg.Addresses, n, dialTimeout)
+	raws, err := dialAll(s.cfg.Addresses, n, reachTimeout)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,14 @@ func (s *source) connectDisks(ctx context.Context, config *tls.Config) error {
 		return fmt.Errorf("connect the disks: %d of %d connections", len(raws), n)
 	}
 	return nil
+}
+
+// conns of the disks, which are paced with the memory's.
+func (m *mirrors) conns() (list []link.Conn) {
+	for _, t := range m.tunnels {
+		list = append(list, t.conn)
+	}
+	return list
 }
 
 func (s *source) connectDisk(ctx context.Context, config *tls.Config, raw *net.TCPConn, number int) error {
@@ -314,7 +322,7 @@ func (s *source) caughtUp(ctx context.Context, wait time.Duration) bool {
 		return true
 	}
 	s.stopWatching() // it would take our own stop for somebody else's
-	allowed := max(int64(s.rate.bytesPerS()*float64(s.cfg.BudgetMs-s.cfg.MarginMs)/1000/mirrorShare), mirrorLeft)
+	allowed := max(int64(s.linkBytesPerS()*float64(s.cfg.BudgetMs-s.cfg.MarginMs)/1000/mirrorShare), mirrorLeft)
 	end, left := time.Now().Add(wait), int64(0)
 	err := every(ctx, catchUpPoll, "the mirrors were catching up", func() (bool, error) {
 		all, now, err := s.mirrors.inStep(ctx, s.qemu)

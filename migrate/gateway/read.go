@@ -185,7 +185,7 @@ func (p *passes) end() {
 		s.send.shrunk.forget()
 	}
 	brought := s.table.passEnd(policy.Moment{
-		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.rate.bytesPerS(),
+		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.linkBytesPerS(),
 		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
 	})
 	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]))
@@ -274,14 +274,16 @@ func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) p
 		Dirtying:      before,
 		FreshBytes:    brought.LastLook(before, elapsed+stopAllowance) * stream.PageSize,
 		InFlightBytes: s.send.unsent(),
-		Ratio:         l.ratio, LinkBytesPerS: s.rate.bytesPerS(),
+		Ratio:         l.ratio, LinkBytesPerS: s.linkBytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}
 	d := s.policy.Decide(situation)
+	_, kept, _ := s.pace.limit()
 	s.report(Event{Phase: Streaming, AtMs: ms(situation.Now), Pass: &Pass{
 		Number: n, Pages: brought.Arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
 		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: s.send.ratio(), EstimateMs: ms(d.Estimate),
+		KeptBytesPerS: kept,
 	}})
 	return d
 }

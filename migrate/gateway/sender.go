@@ -183,6 +183,17 @@ func (s *sender) unsent() (n int64) {
 	return n
 }
 
+// stalled is the peer's address of a connection that has had more time-outs in a
+// row than are allowed; "" when none has.
+func (s *sender) stalled(allowed int) string {
+	for _, o := range s.conns {
+		if o.conn.Unanswered() > allowed {
+			return o.conn.Remote().String()
+		}
+	}
+	return ""
+}
+
 // roundTrips that a switchover waits for: DIGEST to READY, COMMIT to RUNNING.
 const roundTrips = 2
 

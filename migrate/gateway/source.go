@@ -29,6 +29,7 @@ type source struct {
 	meter  link.Meter
 	send   *sender
 	rate   rate
+	pace   *pacer // from connect on
 	hasher *hasher
 	key    []byte
 	// granted slots: what the destination keeps of each connection; kinds of
@@ -65,7 +66,8 @@ type ending struct {
 // Bounds on single steps, each far above what was seen.
 const (
 	prepareWait  = 60 * time.Second // for everything before the first page
-	dialTimeout  = 10 * time.Second
+	dialTimeout  = 10 * time.Second // for the first word of a peer that is connected
+	reachTimeout = 4 * time.Second  // to reach an address: SYN goes out at 0, 1 and 3 s. The connections before it wait meanwhile.
 	qmpTimeout   = 10 * time.Second
 	runningWait  = 5 * time.Second // for RUNNING, after COMMIT
 	releaseWait  = 2 * time.Second // for the source's QEMU to finish, after RUNNING
@@ -155,6 +157,9 @@ func (s *source) close() {
 	s.readOn()
 	if s.passes.Load() > 0 {
 		s.table.close()
+	}
+	if s.pace != nil {
+		s.pace.close()
 	}
 	if s.send != nil {
 		s.send.abort()
@@ -257,6 +262,7 @@ func configureMigration(ctx context.Context, q *qmp.Client, capabilities map[str
 // stream runs from the start of the migration to the outcome.
 func (s *source) stream(ctx context.Context) {
 	s.phase(Streaming)
+	s.pace.enter(together)
 	// The first window begins with the stream: a small guest over a fast link
 	// is through before a second one ends.
 	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
@@ -279,7 +285,7 @@ func (s *source) stream(ctx context.Context) {
 				s.goOn <- struct{}{}
 				continue
 			}
-			if s.whole() && s.caughtUp(ctx, lastLookWait) {
+			if s.whole() && s.caughtUp(ctx, lastLookWait) && s.getsThrough(ctx, lastLookWait, 1) {
 				s.switchover(ctx, d.Estimate)
 			}
 			return
@@ -412,6 +418,16 @@ func (s *source) sampleRate(ctx context.Context) {
 			s.rate.sample(now, s.meter.Sent.Load()-s.send.unsent(), busy)
 		}
 	}
+}
+
+// linkBytesPerS is what memory may count on: what was measured, but no more than
+// it may use now.
+func (s *source) linkBytesPerS() float64 {
+	measured := s.rate.bytesPerS()
+	if limit, _, ok := s.pace.limit(); ok {
+		return min(measured, limit)
+	}
+	return measured
 }
 
 // socketPair returns our end, and the file to give to QEMU.

@@ -49,6 +49,7 @@ func (s *source) switchover(ctx context.Context, estimate time.Duration) {
 
 // stopAndSend takes the move from STOP to READY.
 func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
+	s.pace.enter(handingOver)
 	if err := s.qemu.Execute(ctx, "stop", nil, nil); err != nil {
 		return err
 	}
@@ -59,6 +60,7 @@ func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 	if err := s.handOver(ctx); err != nil {
 		return err
 	}
+	s.pace.enter(memoryOnly)
 	if len(s.cfg.LocalDisks) > 0 {
 		s.result.Parts.MirrorMs = ms(time.Since(t0))
 	}

@@ -165,7 +165,7 @@ func Server(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 func tune(c *net.TCPConn) error {
-	if err := errors.Join(c.SetNoDelay(true), c.SetKeepAliveConfig(keepAlive)); err != nil {
+	if err := errors.Join(c.SetNoDelay(true), c.SetKeepAliveConfig(keepAlive), standBack(c)); err != nil {
 		return fmt.Errorf("tune connection: %w", err)
 	}
 	if err := setNotSent(c, notSent); err != nil {

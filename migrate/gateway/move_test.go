@@ -351,6 +351,7 @@ func TestFailuresAtTheDestinationAreRolledBack(t *testing.T) {
 				}
 			}
 			b.source.Policy, b.source.BudgetMs, b.src.hot = "bumpless", 51, 400 // it streams until it is refused
+			b.source.PassIntervalMs = 500                                       // which takes long enough for the death to be noticed
 		}, Failed, ""},
 		{"QEMU dies at READY", func(b *bench) {
 			b.source.PauseAt = AtReady

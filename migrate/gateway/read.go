@@ -265,7 +265,8 @@ const stopAllowance = 10 * time.Millisecond
 // during before; QEMU's look at what was dirtied since is elapsed old.
 func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) policy.Decision {
 	l := s.table.load(brought.Fresh)
-	brought.SentSteady = l.sentSteady
+	s.dirty = s.dirty.Add(brought, before)
+	brought.SentSteady, brought.Rate = l.sentSteady, s.dirty
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
 		Now: time.Since(s.began), Pass: n, AllSentOnce: true,

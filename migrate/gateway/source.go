@@ -29,7 +29,8 @@ type source struct {
 	meter  link.Meter
 	send   *sender
 	rate   rate
-	pace   *pacer // from connect on
+	dirty  policy.DirtyRate // the reader's alone
+	pace   *pacer           // from connect on
 	hasher *hasher
 	key    []byte
 	// granted slots: what the destination keeps of each connection; kinds of

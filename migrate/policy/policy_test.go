@@ -254,9 +254,10 @@ func TestWhatAStopBrings(t *testing.T) {
 		{"nothing", Brought{}, 200 * ms, 800 * ms, 0},
 		{"as much in as long a time", Brought{Arrived: 100, Fresh: 100}, 200 * ms, 200 * ms, 100},
 		{"less in a shorter time", Brought{Arrived: 100, Fresh: 100}, 200 * ms, 50 * ms, 25},
-		{"a hot set however short the time", Brought{100, 100, 80, 80}, 200 * ms, 50 * ms, 85},
-		{"but for what of it is pending", Brought{100, 100, 80, 30}, 200 * ms, 50 * ms, 35},
-		{"more in a longer time", Brought{100, 100, 80, 80}, 200 * ms, 800 * ms, 400},
+		{"a hot set however short the time", Brought{Arrived: 100, Fresh: 100, Steady: 80, SentSteady: 80}, 200 * ms, 50 * ms, 85},
+		{"but for what of it is pending", Brought{Arrived: 100, Fresh: 100, Steady: 80, SentSteady: 30}, 200 * ms, 50 * ms, 35},
+		{"by the smoothed rate if the last pass was quiet", Brought{Arrived: 10, Fresh: 10, Rate: 1000}, 200 * ms, 50 * ms, 50},
+		{"more in a longer time", Brought{Arrived: 100, Fresh: 100, Steady: 80, SentSteady: 80}, 200 * ms, 800 * ms, 400},
 		{"in which what is pending may be sent and come anew", Brought{Arrived: 100, Fresh: 10}, 200 * ms, 800 * ms, 310},
 		{"the first pass", Brought{Arrived: 900, Fresh: 100}, 0, 200 * ms, 100},
 	} {
@@ -277,5 +278,17 @@ func TestWhatAPassBroughtIsCounted(t *testing.T) {
 	}
 	if want := (Brought{Arrived: 4, Fresh: 2, Steady: 1}); b != want {
 		t.Errorf("%+v; want %+v", b, want)
+	}
+}
+
+func TestTheDirtyRateIsSmoothed(t *testing.T) {
+	var r DirtyRate
+	r = r.Add(Brought{Fresh: 90_000}, 0) // the bulk
+	r = r.Add(Brought{Fresh: 120, Steady: 20}, 100*ms)
+	if r != 1000 {
+		t.Errorf("after 100 pages in 100 ms: %v pages/s; want 1000", r)
+	}
+	if r = r.Add(Brought{}, 100*ms); r != 700 {
+		t.Errorf("after a quiet pass: %v pages/s; want 700", r)
 	}
 }

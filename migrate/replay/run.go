@@ -12,17 +12,18 @@ import (
 // the batch that is being written.
 type move struct {
 	Settings
-	policy policy.Policy
-	guest  *memory
-	table  *table
-	wire   *wire
-	now    time.Duration
-	dirty  []uint32
-	looked time.Duration    // when QEMU last looked at its bitmap
-	found  [2]time.Duration // the looks that found what this pass brought, and the one before
-	waited bool             // before this pass
-	asked  time.Duration    // whoever has a say; 0: not yet
-	out    Figures
+	policy  policy.Policy
+	guest   *memory
+	table   *table
+	wire    *wire
+	now     time.Duration
+	dirty   []uint32
+	looked  time.Duration    // when QEMU last looked at its bitmap
+	found   [2]time.Duration // the looks that found what this pass brought, and the one before
+	waited  bool             // before this pass
+	asked   time.Duration    // whoever has a say; 0: not yet
+	dirtied policy.DirtyRate
+	out     Figures
 }
 
 // The gateway's: how long it reads no pass for an answer, and the time it counts
@@ -164,7 +165,8 @@ func (m *move) moment() policy.Moment {
 }
 
 func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
-	b.SentSteady = m.table.lastSteady
+	m.dirtied = m.dirtied.Add(b, m.found[0]-m.found[1])
+	b.SentSteady, b.Rate = m.table.lastSteady, m.dirtied
 	return policy.Situation{
 		Now: m.now, Pass: pass, AllSentOnce: true,
 		PendingBytes: m.table.pendingBytes(), ArrivedBytes: int64(b.Arrived) * PageSize,

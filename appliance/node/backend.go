@@ -219,12 +219,29 @@ func (n *Node) command(ctx context.Context, c core.Command) error {
 func (n *Node) newest(ctx context.Context) core.State {
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
-	if leader := n.raft.Leader(); leader != "" && leader != n.self.Name {
+	if leader := n.leader(ctx); leader != "" && leader != n.self.Name {
 		if s, err := n.peer(leader).Status(ctx); err == nil {
 			n.applied(ctx, s.Index)
 		}
 	}
 	return n.loop.snapshot().State()
+}
+
+// leader waits for one to be known: a host that has just come back knows nothing
+// of the site before it has heard from the leader. "" when ctx ends first.
+func (n *Node) leader(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, leaderWait)
+	defer cancel()
+	for {
+		if leader := n.raft.Leader(); leader != "" {
+			return leader
+		}
+		select {
+		case <-time.After(appliedPoll):
+		case <-ctx.Done():
+			return ""
+		}
+	}
 }
 
 // applied waits until this host has applied the log up to index: whoever gave
@@ -240,7 +257,10 @@ func (n *Node) applied(ctx context.Context, index uint64) {
 	}
 }
 
-const appliedPoll = 5 * time.Millisecond
+const (
+	appliedPoll = 5 * time.Millisecond
+	leaderWait  = 2 * time.Second // some elections; without a leader no order is entered anyway
+)
 
 func refusal(err error) error {
 	var r *core.Refusal

@@ -63,6 +63,9 @@ func (s *source) connect(ctx context.Context) error {
 	if err := conns[0].SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
+	if answer.Pings {
+		s.lag = newLag(len(conns))
+	}
 	go s.listen(reader)
 	return nil
 }
@@ -83,6 +86,13 @@ func (s *source) listen(r *link.Reader) {
 		if err != nil {
 			s.broken <- fmt.Errorf("the link to the destination broke: %w", err)
 			return
+		}
+		if f.Type == link.Pong && s.lag != nil {
+			if err := s.lag.pong(f.Body, time.Now()); err != nil {
+				s.broken <- fmt.Errorf("the destination sent %w", err)
+				return
+			}
+			continue
 		}
 		f.Body = append([]byte(nil), f.Body...)
 		select {

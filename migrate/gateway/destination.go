@@ -29,6 +29,8 @@ type destination struct {
 	gone    chan struct{} // closed when the move is over
 	slots   int           // that are kept of each connection
 
+	sending sync.Mutex // keeps frames to the source whole
+
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
 	hasher   *hasher
@@ -115,6 +117,8 @@ func (d *destination) tellWhy(err error) {
 
 // send writes a frame over connection 0.
 func (d *destination) send(f link.Frame, wait time.Duration) error {
+	d.sending.Lock()
+	defer d.sending.Unlock()
 	c := d.seats[0].conn
 	if err := c.SetWriteDeadline(time.Now().Add(wait)); err != nil {
 		return fmt.Errorf("write %s frame: %w", f.Type, err)
@@ -215,6 +219,8 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 			err = d.apply(pages)
 		case link.Barrier:
 			err = d.barrier()
+		case link.Ping:
+			err = d.pong(f)
 		case link.Config, link.Command, link.RAMStart:
 			err = d.passOn(f)
 		case link.Tail, link.Digest, link.Commit, link.Abort:
@@ -302,6 +308,17 @@ func (d *destination) page(p link.Page, index uint64, t tag) error {
 	d.sum.replace(was.newest, t)
 	was.version, was.newest = p.Version, t
 	return nil
+}
+
+// pong answers a PING when all before it has been handed to QEMU.
+func (d *destination) pong(f link.Frame) error {
+	d.mu.Lock()
+	err := d.out.Flush()
+	d.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("hand pages to QEMU: %w", err)
+	}
+	return d.send(link.Frame{Type: link.Pong, Body: f.Body}, writeWait)
 }
 
 // barrier counts the connections on which everything has arrived.

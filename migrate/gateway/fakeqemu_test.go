@@ -42,6 +42,7 @@ type fakeQEMU struct {
 	garbled   bool          // the last section is long and not understood
 	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
+	slow      time.Duration // that it takes to read a page
 	clock     bool          // page 1 bears the time in ms at which it was found dirty
 
 	// In place of the guest of a few pages: what writes and reads the streams.
@@ -289,6 +290,7 @@ func (q *fakeQEMU) load(pipe *os.File) {
 	for {
 		record, err := r.Next()
 		if err == nil && record.Kind == stream.Page {
+			time.Sleep(q.slow)
 			q.mu.Lock()
 			delete(q.memory, record.Offset)
 			if !record.Zero {

@@ -27,6 +27,8 @@ type hello struct {
 	// Kinds is the last kind of page that the sender knows; the smaller one
 	// counts. A peer that says nothing knows those up to link.Delta.
 	Kinds int `json:"kinds,omitempty"`
+	// Pings: the destination answers PING. A peer that says nothing gets none.
+	Pings bool `json:"pings,omitempty"`
 }
 
 // kinds that both ends know, up to the one that is returned.

@@ -96,6 +96,7 @@ type passes struct {
 	s         *source
 	r         *stream.Reader
 	first     time.Time // when the first one began
+	bulk      time.Time // when it had been read
 	started   time.Time
 	looked    time.Time    // when QEMU last looked for dirty pages, as far as we know
 	found     [2]time.Time // the looks that found what this pass brought, and the one before
@@ -182,13 +183,14 @@ func (p *passes) end() {
 	s := p.s
 	took := time.Since(p.started)
 	if s.passes.Load() == 1 {
+		p.bulk = time.Now()
 		s.send.shrunk.forget()
 	}
 	brought := s.table.passEnd(policy.Moment{
 		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.linkBytesPerS(),
 		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
 	})
-	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]))
+	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]), s.lag.answeredSince(p.bulk))
 	if d.Verdict != policy.Wait && s.recorder == nil {
 		if s.stops(d) {
 			return
@@ -263,19 +265,20 @@ const stopAllowance = 10 * time.Millisecond
 
 // decide reports the pass and asks the policy. What the pass brought was dirtied
 // during before; QEMU's look at what was dirtied since is elapsed old.
-func (s *source) decide(brought policy.Brought, before, elapsed time.Duration) policy.Decision {
+// arrived: the destination has answered since the bulk.
+func (s *source) decide(brought policy.Brought, before, elapsed time.Duration, arrived bool) policy.Decision {
 	l := s.table.load(brought.Fresh)
 	s.dirty = s.dirty.Add(brought, before)
 	brought.SentSteady, brought.Rate = l.sentSteady, s.dirty
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
-		Now: time.Since(s.began), Pass: n, AllSentOnce: true,
+		Now: time.Since(s.began), Pass: n, AllSentOnce: arrived,
 		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
 		ArrivedBytes:  int64(brought.Arrived) * stream.PageSize,
 		Dirtying:      before,
 		FreshBytes:    brought.LastLook(before, elapsed+stopAllowance) * stream.PageSize,
-		InFlightBytes: s.send.unsent(),
-		Ratio:         l.ratio, LinkBytesPerS: s.linkBytesPerS(),
+		InFlightBytes: s.send.unsent(), Lag: s.lag.now(time.Now()),
+		Ratio: l.ratio, LinkBytesPerS: s.linkBytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
 	}

@@ -29,6 +29,7 @@ type source struct {
 	meter  link.Meter
 	send   *sender
 	rate   rate
+	lag    *lag             // from connect on; nil: the destination does not tell
 	dirty  policy.DirtyRate // the reader's alone
 	pace   *pacer           // from connect on
 	hasher *hasher
@@ -269,6 +270,11 @@ func (s *source) stream(ctx context.Context) {
 	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
 	go s.read()
 	go s.sampleRate(ctx)
+	if s.lag != nil {
+		for i, o := range s.send.conns {
+			go s.lag.run(i, o, s.hurry)
+		}
+	}
 	go s.watchMirrors(s.qemu)
 	defer s.stopWatching()
 	for {

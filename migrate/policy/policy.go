@@ -29,7 +29,7 @@ type Traits struct {
 type Situation struct {
 	Now         time.Duration // since the move began
 	Pass        uint32        // that just ended
-	AllSentOnce bool          // every page has been sent, or is zero
+	AllSentOnce bool          // every page has been sent, or is zero, and the destination has answered since
 
 	PendingBytes  int64         // content of held and queued pages, uncompressed
 	ArrivedBytes  int64         // pages that the last pass brought
@@ -41,6 +41,7 @@ type Situation struct {
 	// compresses less than what it has lying about.
 	Ratio         float64
 	LinkBytesPerS float64       // 0: not measured yet
+	Lag           time.Duration // until the destination has what is sent now; what is in flight is a part of it
 	Fixed         time.Duration // cost of a switchover without pages
 	Regions       int           // contiguous runs of pending pages
 
@@ -48,14 +49,16 @@ type Situation struct {
 }
 
 // Estimate is the pause that a switchover would cost now: what is pending, what
-// a last look will bring, what is in flight, and the fixed cost.
+// a last look will bring, what is in flight, what the destination is behind, and
+// the fixed cost.
 func (s Situation) Estimate() time.Duration {
 	if s.LinkBytesPerS <= 0 {
 		return time.Hour // nothing was measured: as good as never
 	}
 	// The conversion forbids a fused multiply-add: the same figures everywhere.
 	bytes := float64(float64(s.PendingBytes+s.FreshBytes)*s.Ratio) + float64(s.InFlightBytes)
-	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second))
+	inFlight := time.Duration(float64(s.InFlightBytes) / s.LinkBytesPerS * float64(time.Second))
+	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second)) + max(0, s.Lag-inFlight)
 }
 
 // ready: there is something to decide on. A link that nobody has measured yet

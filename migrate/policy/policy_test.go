@@ -114,6 +114,8 @@ func TestTheEstimateCountsAllThatMustCross(t *testing.T) {
 		{"compressed, but for what is in flight", func(s *Situation) {
 			s.PendingBytes, s.FreshBytes, s.InFlightBytes, s.Ratio = 1_250_000, 1_250_000, 1_250_000, 0.5
 		}, 225 * ms},
+		{"what the destination is behind", func(s *Situation) { s.Lag = 100 * ms }, 125 * ms},
+		{"of which what is in flight is a part", func(s *Situation) { s.InFlightBytes, s.Lag = 625_000, 100*ms }, 125 * ms},
 		{"half the link", func(s *Situation) { s.PendingBytes, s.LinkBytesPerS = 1_250_000, 6.25e6 }, 225 * ms},
 		{"a link that nobody measured", func(s *Situation) { s.LinkBytesPerS = 0 }, time.Hour},
 	} {

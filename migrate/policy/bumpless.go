@@ -16,7 +16,8 @@ import "time"
 // Parameters: within the limit, waiting pays while the estimate falls by 0.4 of
 // the time that passes (over the last 100 ms) and is 10 ms or more above the
 // fixed cost. Above the limit it is hopeless when the estimate has not fallen by
-// a tenth of the time that passed since it was best, for 500 ms and 3 passes.
+// a fifth of the time that passed since it was best, and by a twentieth, for 500
+// ms and 3 passes.
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.

@@ -68,3 +68,15 @@ func TestBumplessSeesThroughTheNoiseOfItsEstimate(t *testing.T) {
 		t.Errorf("an estimate that does not fall: verdict %d in pass %d; want Refuse in the 12th at the latest", d.Verdict, pass)
 	}
 }
+
+// A move that was refused only after 3.3 s, since its estimate came down by an
+// eighth of the time, with dips: at that pace it would not have been moved soon.
+func TestBumplessRefusesWhatComesDownTooSlowly(t *testing.T) {
+	var slow []int
+	for i := range 60 {
+		slow = append(slow, 680-12*i-15*(i%4))
+	}
+	if d, pass := after(t, "bumpless", slow, nil); d.Verdict != Refuse || pass > 16 {
+		t.Errorf("verdict %d in pass %d; want Refuse in the 16th at the latest", d.Verdict, pass)
+	}
+}

@@ -18,7 +18,10 @@ const (
 
 	// Slopes by which an estimate falls: 1 when it falls as fast as time passes.
 	payingSlope  = 0.4
-	hopefulSlope = 0.1
+	hopefulSlope = 0.2
+
+	// noise: a fall of less than one part of so many says nothing.
+	noise = 20
 
 	hopelessAfter  = 500 * time.Millisecond
 	hopelessPasses = 3
@@ -28,7 +31,7 @@ func (c *course) add(at, estimate time.Duration) {
 	copy(c.points[1:], c.points[:])
 	c.points[0] = point{at, estimate}
 	c.n = min(c.n+1, courseLength)
-	if c.n == 1 || c.fallenBy(c.best) >= hopefulSlope {
+	if c.n == 1 || estimate < c.best.estimate-c.best.estimate/noise && c.fallenBy(c.best) >= hopefulSlope {
 		c.best, c.sinceBest = c.points[0], 0
 	} else {
 		c.sinceBest++

@@ -17,7 +17,8 @@ import "time"
 // the time that passes (over the last 100 ms) and is 10 ms or more above the
 // fixed cost. Above the limit it is hopeless when the estimate has not fallen by
 // a fifth of the time that passed since it was best, and by a twentieth, for 500
-// ms and 3 passes.
+// ms and 3 passes; or when 1.9 times the first pass's time is over and it would
+// take half of that time more.
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.
@@ -53,7 +54,7 @@ func (b *bumpless) Decide(s Situation) Decision {
 		if e < s.Fixed+worthLooking || !b.course.pays() {
 			d.Verdict = Switch
 		}
-	case b.course.hopeless():
+	case b.course.hopeless() || b.course.tooLate(s.Limit()):
 		d.Verdict, d.Reason = Refuse, refusal(s, e)
 	}
 	return d

@@ -80,3 +80,25 @@ func TestBumplessRefusesWhatComesDownTooSlowly(t *testing.T) {
 		t.Errorf("verdict %d in pass %d; want Refuse in the 16th at the latest", d.Verdict, pass)
 	}
 }
+
+func TestBumplessRefusesWithinTwoFirstPassesWhatWillNotFitSoon(t *testing.T) {
+	const first = 2 * time.Second
+	begun := func(s *Situation) { s.Now += first - bulkTime }
+	for _, c := range []struct {
+		name    string
+		fall    int // ms in each 100 ms
+		verdict Verdict
+	}{
+		{"by a quarter of the time", 25, Refuse},
+		{"by half of the time", 50, Switch},
+	} {
+		var list []int
+		for i := range 60 {
+			list = append(list, max(30, 1300-c.fall*i))
+		}
+		d, pass := after(t, "bumpless", list, begun)
+		if d.Verdict != c.verdict || c.verdict == Refuse && pass > 20 {
+			t.Errorf("an estimate of 1300 ms that falls %s: verdict %d in pass %d, of 100 ms each; want %d", c.name, d.Verdict, pass, c.verdict)
+		}
+	}
+}

@@ -6,8 +6,9 @@ import "time"
 type course struct {
 	points    [courseLength]point // newest first
 	n         int
-	best      point // the last that was well below the one before it
-	sinceBest int   // passes
+	began     time.Duration // at of the first point
+	best      point         // the last that was well below the one before it
+	sinceBest int           // passes
 }
 
 type point struct{ at, estimate time.Duration }
@@ -31,6 +32,9 @@ func (c *course) add(at, estimate time.Duration) {
 	copy(c.points[1:], c.points[:])
 	c.points[0] = point{at, estimate}
 	c.n = min(c.n+1, courseLength)
+	if c.n == 1 {
+		c.began = at
+	}
 	if c.n == 1 || estimate < c.best.estimate-c.best.estimate/noise && c.fallenBy(c.best) >= hopefulSlope {
 		c.best, c.sinceBest = c.points[0], 0
 	} else {
@@ -52,6 +56,16 @@ func (c *course) pays() bool {
 		}
 	}
 	return true
+}
+
+// tooLate: nearly twice the time of the first pass is over, and at the pace of the
+// last passes half of that time more would not bring the estimate to limit.
+func (c *course) tooLate(limit time.Duration) bool {
+	now, oldest := c.points[0], c.points[c.n-1]
+	if now.at < c.began+max(c.began*9/10, hopelessAfter) || now.at == oldest.at {
+		return false
+	}
+	return c.fallenBy(oldest)*float64(c.began/2) < float64(now.estimate-limit)
 }
 
 // hopeless: it has not fallen for long.

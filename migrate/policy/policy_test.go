@@ -127,6 +127,9 @@ func TestTheEstimateCountsAllThatMustCross(t *testing.T) {
 	}
 }
 
+// bulkTime is when the first pass of after has ended.
+const bulkTime = 5 * time.Second
+
 // after lets a policy see the estimates, in ms, one for each pass, and returns
 // the first verdict that is not Wait, with its pass.
 func after(t *testing.T, policy string, estimates []int, change func(*Situation)) (Decision, int) {
@@ -135,7 +138,7 @@ func after(t *testing.T, policy string, estimates []int, change func(*Situation)
 	var d Decision
 	for i, e := range estimates {
 		s := base()
-		s.Pass, s.Now = uint32(i+1), time.Duration(i)*100*ms
+		s.Pass, s.Now = uint32(i+1), bulkTime+time.Duration(i)*100*ms
 		s.PendingBytes = int64(e-25) * 12_500
 		if change != nil {
 			change(&s)

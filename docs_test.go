@@ -145,12 +145,12 @@ func TestTheReadmeNamesEachSiteFieldWithItsDefault(t *testing.T) {
 // isWritten tells whether the smallest site writes the field: its line begins
 // with the section and has the names below it.
 func isWritten(name string) bool {
-	section, below, _ := strings.Cut(strings.ReplaceAll(name, "[]", ""), ".")
+	names := strings.Split(strings.ReplaceAll(name, "[]", ""), ".")
 	for line := range strings.Lines(smallest) {
-		if !strings.HasPrefix(line, section+":") {
+		if !strings.HasPrefix(line, names[0]+":") {
 			continue
 		}
-		return below == "" || !slices.ContainsFunc(strings.Split(below, "."), func(leaf string) bool {
+		return !slices.ContainsFunc(names[1:], func(leaf string) bool {
 			return !regexp.MustCompile(`\b` + leaf + `:`).MatchString(line)
 		})
 	}

@@ -23,8 +23,6 @@ type leave struct {
 
 const (
 	askWait = 2 * time.Minute // for the answer: it may run a program of the site's
-	// askPatience is for the usual answer, which takes milliseconds.
-	askPatience = 20 * time.Millisecond
 	// leaveLasts is how long a yes is good for: two passes. The host's lease covers
 	// it with the budget (core: PetInterval).
 	leaveLasts = 400 * time.Millisecond
@@ -44,7 +42,7 @@ func (s *source) mayStop(ctx context.Context, d policy.Decision) (stop, over boo
 	if !s.leave.asking {
 		return true, false
 	}
-	timer := time.NewTimer(askPatience)
+	timer := time.NewTimer(policy.AskPatience)
 	defer timer.Stop()
 	select {
 	case err := <-s.leave.answer:

@@ -217,7 +217,7 @@ func (s *source) stops(d policy.Decision) bool {
 }
 
 func (p *passes) wait(took time.Duration) {
-	wait := time.Until(p.started.Add(p.s.interval(took)))
+	wait := time.Until(p.started.Add(policy.PassInterval(time.Duration(p.s.cfg.PassIntervalMs)*time.Millisecond, took)))
 	if wait <= 0 {
 		return
 	}
@@ -244,25 +244,6 @@ func inPipe(pipe *net.UnixConn) int64 {
 	return int64(n)
 }
 
-// Bounds of the pace of passes.
-const (
-	shortestPass = 50 * time.Millisecond
-	passShare    = 5 // of the time may go into passes: one part of so many
-)
-
-// interval from the start of a pass that took so long to the start of the next
-// one. An idle guest's passes take 2 ms: to look more often costs it little and
-// ends the move sooner. A busy one's, or those that the link holds up, keep the
-// set pace.
-func (s *source) interval(took time.Duration) time.Duration {
-	longest := time.Duration(s.cfg.PassIntervalMs) * time.Millisecond
-	return min(longest, max(shortestPass, passShare*took))
-}
-
-// stopAllowance is the time from the decision to the stop, in which the guest
-// writes on: the daemon's usual answer and QEMU's.
-const stopAllowance = 10 * time.Millisecond
-
 // decide reports the pass and asks the policy. What the pass brought was dirtied
 // during before; QEMU's look at what was dirtied since is elapsed old.
 // arrived: the destination has answered since the bulk.
@@ -276,7 +257,7 @@ func (s *source) decide(brought policy.Brought, before, elapsed time.Duration, a
 		PendingBytes:  l.contentBytes + int64(l.sending*link.MaxBatchPages*stream.PageSize),
 		ArrivedBytes:  int64(brought.Arrived) * stream.PageSize,
 		Dirtying:      before,
-		FreshBytes:    brought.LastLook(before, elapsed+stopAllowance) * stream.PageSize,
+		FreshBytes:    brought.LastLook(before, elapsed+policy.StopAllowance) * stream.PageSize,
 		InFlightBytes: s.send.unsent(), Lag: s.lag.now(time.Now()),
 		Ratio: l.ratio, LinkBytesPerS: s.linkBytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,

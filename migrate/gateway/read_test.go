@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"testing"
-	"time"
 
 	"bumpless/migrate/link"
 	"bumpless/migrate/stream"
@@ -41,21 +40,6 @@ func TestAPassEndsWhereMemoryBeginsAnew(t *testing.T) {
 		}
 		if got := s.passes.Load() - 1; got != c.ended {
 			t.Errorf("%s: %d passes ended; want %d", c.name, got, c.ended)
-		}
-	}
-}
-
-func TestPassesComeOftenWhileTheyTakeLittle(t *testing.T) {
-	const ms = time.Millisecond
-	for _, c := range []struct {
-		setMs      int
-		took, want time.Duration
-	}{
-		{200, 0, 50 * ms}, {200, 2 * ms, 50 * ms}, {200, 20 * ms, 100 * ms}, {200, 50 * ms, 200 * ms}, {200, time.Second, 200 * ms}, {20, 0, 20 * ms},
-	} {
-		s := &source{cfg: SourceConfig{PassIntervalMs: c.setMs}}
-		if got := s.interval(c.took); got != c.want {
-			t.Errorf("interval(%v), %d ms set = %v; want %v", c.took, c.setMs, got, c.want)
 		}
 	}
 }

@@ -10,12 +10,9 @@ type trend struct {
 	passesOver int // passes with an estimate over the limit
 }
 
-// patience in passes: how many must bring nothing before it counts as the
-// floor (or as hopeless). A pass takes at least the gateway's pass interval.
-const (
-	floorPatience   = 2
-	refusalPatience = 6
-)
+// refusalPatience in passes: how many must bring nothing before a move counts as
+// hopeless. A pass takes at least the gateway's pass interval.
+const refusalPatience = 6
 
 func (t *trend) add(e, limit time.Duration) {
 	if !t.seen || e < t.best-t.best/10 {

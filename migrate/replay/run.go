@@ -26,13 +26,6 @@ type move struct {
 	out     Figures
 }
 
-// The gateway's: how long it reads no pass for an answer, and the time it counts
-// from a decision to the stop.
-const (
-	askPatience   = 20 * time.Millisecond
-	stopAllowance = 10 * time.Millisecond
-)
-
 // Run moves the traced guest by the policy of that name.
 func Run(t Trace, name string, s Settings) (Figures, error) {
 	p, err := policy.New(name)
@@ -96,17 +89,11 @@ func (m *move) step() {
 	case m.now > m.Timeout:
 		m.out.Outcome = TimedOut
 	default:
-		due := started + m.interval(m.now-started)
+		due := started + policy.PassInterval(m.PassInterval, m.now-started)
 		m.waited = due > m.now
 		m.now = max(m.now, due)
 		m.send()
 	}
-}
-
-// interval from a pass's start to the next one's: the gateway's.
-func (m *move) interval(took time.Duration) time.Duration {
-	const shortest, share = 50 * time.Millisecond, 5
-	return min(m.PassInterval, max(shortest, share*took))
 }
 
 // allowed: who has a say has said yes. Passes go on meanwhile, unless the answer
@@ -115,7 +102,7 @@ func (m *move) allowed() bool {
 	if m.asked == 0 {
 		m.asked = m.now
 	}
-	if m.Ask <= askPatience {
+	if m.Ask <= policy.AskPatience {
 		m.now = max(m.now, m.asked+m.Ask)
 		m.send()
 	}
@@ -171,7 +158,7 @@ func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
 		Now: m.now, Pass: pass, AllSentOnce: true,
 		PendingBytes: m.table.pendingBytes(), ArrivedBytes: int64(b.Arrived) * PageSize,
 		Dirtying:      m.found[0] - m.found[1],
-		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+stopAllowance-m.found[0]) * PageSize,
+		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+policy.StopAllowance-m.found[0]) * PageSize,
 		InFlightBytes: m.wire.inFlight(m.now), Ratio: m.table.ratio(b.Fresh), LinkBytesPerS: m.wire.rate(m.now),
 		Fixed: m.FixedEstimate, Regions: m.table.regions(), Budget: m.Budget, Margin: m.Margin,
 	}

@@ -89,9 +89,9 @@ func TestALargerReserveTakesLonger(t *testing.T) {
 func TestAStopThatTakesTooLongIsRolledBackWithinTheBudget(t *testing.T) {
 	s := Defaults()
 	s.Link = Link{BitsPerS: 800_000_000}
-	s.Ask = askPatience
+	s.Ask = policy.AskPatience
 	s.FixedEstimate = 0
-	late := figures(t, quiet(), "precopy", s).FirstPass.Truncate(time.Millisecond) + askPatience/2
+	late := figures(t, quiet(), "precopy", s).FirstPass.Truncate(time.Millisecond) + policy.AskPatience/2
 	trace := quiet()
 	trace.Passes = append(trace.Passes, Pass{At: late, Spans: []Span{{0, 8192, Packed(PageSize)}}}, Pass{At: time.Hour})
 	f := figures(t, trace, "precopy", s)

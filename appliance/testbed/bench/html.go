@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bumpless/appliance/testbed/rows"
 	"bytes"
 	_ "embed"
 	"fmt"
@@ -75,12 +76,12 @@ type bar struct {
 }
 
 // writePage makes migrate.html: one page, no scripts, nothing from elsewhere.
-func writePage(dir string, rows []Row) error {
-	b, err := render(rows)
+func writePage(dir string, measured []Row) error {
+	b, err := render(measured)
 	if err != nil {
 		return fmt.Errorf("draw the plots: %w", err)
 	}
-	return replace(filepath.Join(dir, pageName), b)
+	return rows.Replace(filepath.Join(dir, pageName), b)
 }
 
 func render(rows []Row) ([]byte, error) {

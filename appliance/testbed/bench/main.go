@@ -93,22 +93,22 @@ func (g *rig) bench(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	ended := g.all(ctx, plan(o.selection, o.runs, o.quick), r)
-	if len(r.rows) == 0 {
+	if len(r.Rows) == 0 {
 		return ended
 	}
 	// What was measured is shown even if the bench was interrupted.
-	if err := writePage(o.out, r.rows); err != nil {
+	if err := writePage(o.out, r.Rows); err != nil {
 		return errors.Join(ended, err)
 	}
-	print(os.Stdout, r.rows)
-	fmt.Printf("\nThe rows are in %s, the plots in %s.\n", r.path(), filepath.Join(o.out, pageName))
+	print(os.Stdout, r.Rows)
+	fmt.Printf("\nThe rows are in %s, the plots in %s.\n", r.Path(), filepath.Join(o.out, pageName))
 	return ended
 }
 
 // all carries out the trials.
-func (g *rig) all(ctx context.Context, trials []trial, r *results) error {
+func (g *rig) all(ctx context.Context, trials []trial, r results) error {
 	began := time.Now()
 	for i, t := range trials {
 		if r.has(t) {
@@ -127,7 +127,7 @@ func (g *rig) all(ctx context.Context, trials []trial, r *results) error {
 				return errors.Join(err, down)
 			}
 		}
-		if err := r.add(row); err != nil {
+		if err := r.Add(row); err != nil {
 			return err
 		}
 		fmt.Printf("%4.0f s  %d/%d  %s: %s\n", time.Since(began).Seconds(), i+1, len(trials), t, row.line())

@@ -1,16 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 
+	"bumpless/appliance/testbed/rows"
 	"bumpless/migrate/gateway"
-
-	"golang.org/x/sys/unix"
 )
 
 // Row is one run, and an element of out/bench/migrate.json.
@@ -68,86 +62,13 @@ func (r Row) is(t trial) bool {
 }
 
 // results are the rows of a bench, on disk after every run.
-type results struct {
-	dir  string
-	rows []Row
-	lock *os.File
+type results struct{ *rows.File[Row] }
+
+func openResults(dir string, resume bool) (results, error) {
+	f, err := rows.Open[Row](dir, "migrate.json", resume)
+	return results{f}, err
 }
 
-// openResults takes the folder for this bench alone. An earlier bench's rows are
-// kept when resume is set, and replaced by the first new one otherwise.
-func openResults(dir string, resume bool) (*results, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("another bench writes to %s (choose another folder with -out): %w", dir, err)
-	}
-	r := &results{dir: dir, lock: lock}
-	if resume {
-		if r.rows, err = readRows(r.path()); err != nil {
-			lock.Close()
-			return nil, err
-		}
-	}
-	return r, nil
-}
-
-func (r *results) path() string { return filepath.Join(r.dir, "migrate.json") }
-
-func (r *results) close() { r.lock.Close() }
-
-func readRows(path string) ([]Row, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var rows []Row
-	if err := json.Unmarshal(b, &rows); err != nil {
-		return nil, fmt.Errorf("read the rows of %s: %w", path, err)
-	}
-	return rows, nil
-}
-
-func (r *results) has(t trial) bool {
-	for _, row := range r.rows {
-		if row.is(t) {
-			return true
-		}
-	}
-	return false
-}
-
-// add appends a row and writes all of them: a bench that is interrupted keeps
-// what it has measured.
-func (r *results) add(row Row) error {
-	r.rows = append(r.rows, row)
-	b := []byte("[\n")
-	for i, row := range r.rows {
-		line, err := json.Marshal(row)
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			b = append(b, ",\n"...)
-		}
-		b = append(b, line...)
-	}
-	return replace(r.path(), append(b, "\n]\n"...))
-}
-
-// replace writes a file whole or not at all.
-func replace(path string, b []byte) error {
-	if err := os.WriteFile(path+".new", b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+func (r results) has(t trial) bool {
+	return slices.ContainsFunc(r.Rows, func(row Row) bool { return row.is(t) })
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bumpless/appliance/testbed/rows"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -33,19 +34,19 @@ func TestEveryRowIsOnDiskAtOnceAndResumedFrom(t *testing.T) {
 	}
 	for _, c := range all[:2] {
 		row := Row{Load: c.load.name, LinkBitsPerS: c.cable.bitsPerS, RTTMs: float64(c.cable.rttMs), BudgetMs: c.budgetMs, Method: c.method, Run: c.run, Outcome: moved}
-		if err := r.add(row); err != nil {
+		if err := r.Add(row); err != nil {
 			t.Fatal(err)
 		}
-		if rows, err := readRows(filepath.Join(dir, "migrate.json")); err != nil || len(rows) != len(r.rows) {
-			t.Fatalf("on disk: %d rows, %v; want %d", len(rows), err, len(r.rows))
+		if rows, err := rows.Read[Row](filepath.Join(dir, "migrate.json")); err != nil || len(rows) != len(r.Rows) {
+			t.Fatalf("on disk: %d rows, %v; want %d", len(rows), err, len(r.Rows))
 		}
 	}
-	r.close()
+	r.Close()
 	again, err := openResults(dir, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.close()
+	defer again.Close()
 	for i, c := range all {
 		if again.has(c) != (i < 2) {
 			t.Errorf("has(%v) = %v", c, again.has(c))
@@ -60,15 +61,15 @@ func TestTwoBenchesDoNotShareAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if second, err := openResults(dir, false); err == nil {
-		second.close()
+		second.Close()
 		t.Error("a second bench was let in")
 	}
-	r.close()
+	r.Close()
 	third, err := openResults(dir, false)
 	if err != nil {
 		t.Fatal("the folder is not free again:", err)
 	}
-	third.close()
+	third.Close()
 }
 
 func TestRowsThatCannotBeReadAreNotReplaced(t *testing.T) {
@@ -77,7 +78,7 @@ func TestRowsThatCannotBeReadAreNotReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r, err := openResults(dir, true); err == nil {
-		r.close()
+		r.Close()
 		t.Error("half a file was resumed from")
 	}
 }

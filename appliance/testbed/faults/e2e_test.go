@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bumpless/appliance/testbed"
+	"bumpless/appliance/testbed/rows"
 	"bumpless/migrate/gateway"
 )
 
@@ -41,9 +42,9 @@ func TestE2EEachFaultLeavesTheGuestInOnePlaceWithinItsBudget(t *testing.T) {
 	h, err := newHarness(dir, options{binary: "/proc/self/exe", cache: cache, budgetMs: testBudgetMs, marginMs: testMarginMs})
 	must(t, err)
 	t.Cleanup(func() { must(t, h.Close()) })
-	r, err := openResults(t.TempDir(), false)
+	r, err := rows.Open[Row](t.TempDir(), "faults.json", false)
 	must(t, err)
-	t.Cleanup(r.close)
+	t.Cleanup(r.Close)
 	seed := uint64(time.Now().YearDay())
 	t.Logf("go run ./appliance/testbed/faults -quick -seed %d", seed)
 	p, err := options{quick: true, seed: seed}.plan()
@@ -52,18 +53,18 @@ func TestE2EEachFaultLeavesTheGuestInOnePlaceWithinItsBudget(t *testing.T) {
 	defer cancel()
 	must(t, h.all(ctx, p, seed, 3*quickCount()/2, r, func(line string) { t.Log(line) }))
 	var table strings.Builder
-	broken := print(&table, r.rows)
+	broken := print(&table, r.Rows)
 	t.Log("\n" + table.String())
 	if broken > 0 {
-		t.Errorf("%d of %d switchovers broke a promise; want none", broken, len(r.rows))
+		t.Errorf("%d of %d switchovers broke a promise; want none", broken, len(r.Rows))
 	}
 	met := map[string]bool{}
-	for _, row := range r.rows {
+	for _, row := range r.Rows {
 		met[row.Fault] = met[row.Fault] || row.Struck
 	}
 	for _, f := range faults {
 		if !met[f.name] {
-			t.Errorf("%s did not strike in %d switchovers", f.name, len(r.rows))
+			t.Errorf("%s did not strike in %d switchovers", f.name, len(r.Rows))
 		}
 	}
 }

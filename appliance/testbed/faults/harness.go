@@ -12,6 +12,7 @@ import (
 	"bumpless/appliance/testbed"
 	"bumpless/appliance/testbed/pair"
 	"bumpless/appliance/testbed/protection"
+	"bumpless/appliance/testbed/rows"
 )
 
 // What is moved.
@@ -80,10 +81,10 @@ func (h *harness) boot(ctx context.Context) error {
 }
 
 // all carries out the plan; at most so many switchovers, 0: all of them.
-func (h *harness) all(ctx context.Context, p plan, seed uint64, most int, r *results, say func(string)) error {
+func (h *harness) all(ctx context.Context, p plan, seed uint64, most int, r *rows.File[Row], say func(string)) error {
 	began := time.Now()
 	for n := 0; most == 0 || n < most; n++ {
-		t, more := p.next(r.rows)
+		t, more := p.next(r.Rows)
 		if !more {
 			return nil
 		}
@@ -92,7 +93,7 @@ func (h *harness) all(ctx context.Context, p plan, seed uint64, most int, r *res
 				return err
 			}
 		}
-		row, err := h.switchOver(ctx, t, len(r.rows)+1, seed)
+		row, err := h.switchOver(ctx, t, len(r.Rows)+1, seed)
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // what was interrupted is no result
 		}
@@ -103,10 +104,10 @@ func (h *harness) all(ctx context.Context, p plan, seed uint64, most int, r *res
 				return err
 			}
 		}
-		if err := r.add(row); err != nil {
+		if err := r.Add(row); err != nil {
 			return err
 		}
-		say(fmt.Sprintf("%4.0f s  %3d/%d  %s", time.Since(began).Seconds(), len(r.rows), p.count, row.line()))
+		say(fmt.Sprintf("%4.0f s  %3d/%d  %s", time.Since(began).Seconds(), len(r.Rows), p.count, row.line()))
 	}
 	return nil
 }

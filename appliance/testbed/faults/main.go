@@ -29,6 +29,7 @@ import (
 	"syscall"
 
 	"bumpless/appliance/testbed"
+	"bumpless/appliance/testbed/rows"
 )
 
 type options struct {
@@ -98,11 +99,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	r, err := openResults(o.out, o.resume)
+	r, err := rows.Open[Row](o.out, "faults.json", o.resume)
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
 	if err != nil {
 		return err
@@ -113,12 +114,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	ended := errors.Join(h.all(ctx, p, o.seed, o.most, r, func(line string) { fmt.Println(line) }), h.Close())
-	if len(r.rows) == 0 {
+	if len(r.Rows) == 0 {
 		return ended
 	}
 	fmt.Println()
-	broken := print(os.Stdout, r.rows)
-	fmt.Printf("The rows are in %s.\n", r.path())
+	broken := print(os.Stdout, r.Rows)
+	fmt.Printf("The rows are in %s.\n", r.Path())
 	if broken > 0 {
 		ended = errors.Join(ended, fmt.Errorf("%d switchovers broke a promise (seed %d)", broken, o.seed))
 	}

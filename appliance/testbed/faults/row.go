@@ -1,16 +1,9 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"bumpless/migrate/gateway"
-
-	"golang.org/x/sys/unix"
 )
 
 // Row is one switchover, and an element of out/faults/faults.json.
@@ -85,74 +78,4 @@ func (r Row) line() string {
 		s += ": " + r.Reason
 	}
 	return s
-}
-
-// results are the rows so far, on disk after every switchover.
-type results struct {
-	dir  string
-	rows []Row
-	lock *os.File
-}
-
-// openResults takes the folder for this run alone. The rows of an earlier run are
-// kept when resume is set, and replaced by the first new one otherwise.
-func openResults(dir string, resume bool) (*results, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("another run writes to %s (choose another folder with -out): %w", dir, err)
-	}
-	r := &results{dir: dir, lock: lock}
-	if resume {
-		if r.rows, err = readRows(r.path()); err != nil {
-			lock.Close()
-			return nil, err
-		}
-	}
-	return r, nil
-}
-
-func (r *results) path() string { return filepath.Join(r.dir, "faults.json") }
-
-func (r *results) close() { r.lock.Close() }
-
-func readRows(path string) ([]Row, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var rows []Row
-	if err := json.Unmarshal(b, &rows); err != nil {
-		return nil, fmt.Errorf("read the rows of %s: %w", path, err)
-	}
-	return rows, nil
-}
-
-// add appends a row and writes all of them, whole or not at all.
-func (r *results) add(row Row) error {
-	r.rows = append(r.rows, row)
-	b := []byte("[\n")
-	for i, row := range r.rows {
-		line, err := json.Marshal(row)
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			b = append(b, ",\n"...)
-		}
-		b = append(b, line...)
-	}
-	if err := os.WriteFile(r.path()+".new", append(b, "\n]\n"...), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(r.path()+".new", r.path())
 }

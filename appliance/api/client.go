@@ -227,6 +227,11 @@ func eachLine[Line any](ctx context.Context, c *Client, verb string, r any, tell
 	return fmt.Errorf("%s on %s: %w", verb, c.name, io.ErrUnexpectedEOF)
 }
 
+// Commit tells the move's destination that its source has committed.
+func (c *Client) Commit(ctx context.Context, r CommitRequest) (CommitAnswer, error) {
+	return call[CommitAnswer](ctx, c, "host/commit", r)
+}
+
 // Lease asks the leader for a lease.
 func (c *Client) Lease(ctx context.Context, r LeaseRequest) (LeaseAnswer, error) {
 	return call[LeaseAnswer](ctx, c, "host/lease", r)

@@ -218,6 +218,18 @@ type ProposeAnswer struct {
 	Why        string          `json:"why,omitempty"`
 }
 
+// CommitRequest of a move's source to its destination: it has committed, and
+// hears nothing of the gateways.
+type CommitRequest struct {
+	Move string `json:"move"`
+}
+
+// CommitAnswer tells whether the guest runs at the destination.
+type CommitAnswer struct {
+	Runs bool   `json:"runs"`
+	Why  string `json:"why,omitempty"` // it does not
+}
+
 // Nothing is an empty request or answer.
 type Nothing struct{}
 
@@ -241,6 +253,8 @@ type HostBackend interface {
 	Lease(ctx context.Context, host string, r LeaseRequest) (LeaseAnswer, error)
 	Propose(ctx context.Context, host string, r ProposeRequest) (ProposeAnswer, error)
 	Abilities(ctx context.Context) (json.RawMessage, error)
+	// Commit is COMMIT of a move once more, past its gateways.
+	Commit(ctx context.Context, host string, r CommitRequest) (CommitAnswer, error)
 	// LocalProgress is Progress for gateways on this host only.
 	LocalProgress(ctx context.Context, r ProgressRequest, tell func(Progress)) error
 }

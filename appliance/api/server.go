@@ -59,6 +59,9 @@ func NewServer(people Backend, peers HostBackend, log *slog.Logger) *Server {
 		return peers.Propose(ctx, c.Name, r)
 	})
 	serve(s, mux, "host/abilities", func(ctx context.Context, _ Caller, _ Nothing) (json.RawMessage, error) { return peers.Abilities(ctx) })
+	serve(s, mux, "host/commit", func(ctx context.Context, c Caller, r CommitRequest) (CommitAnswer, error) {
+		return peers.Commit(ctx, c.Name, r)
+	})
 	follow(s, mux, "host/progress", progressOf(peers.LocalProgress), failedProgress)
 	return s
 }

@@ -89,6 +89,10 @@ func (f *fake) Propose(context.Context, string, ProposeRequest) (ProposeAnswer, 
 func (f *fake) Abilities(context.Context) (json.RawMessage, error) {
 	return json.RawMessage(`{}`), nil
 }
+func (f *fake) Commit(_ context.Context, host string, r CommitRequest) (CommitAnswer, error) {
+	f.note("host/commit of "+r.Move, Caller{Name: host, Role: HostRole})
+	return CommitAnswer{Runs: true}, nil
+}
 func (f *fake) LocalProgress(ctx context.Context, r ProgressRequest, tell func(Progress)) error {
 	return f.Progress(ctx, r, tell)
 }
@@ -209,7 +213,10 @@ func TestTheCertificateSaysWhoCalls(t *testing.T) {
 	if _, err := s.client("host-b").Lease(context.Background(), LeaseRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := s.fake.all(), []string{"move by operator OPERATOR", "host/lease by host-b HOST"}; !slices.Equal(got, want) {
+	if a, err := s.client("host-a").Commit(context.Background(), CommitRequest{Move: "main1-4"}); err != nil || !a.Runs {
+		t.Fatalf("Commit() = %+v, %v; want the backend's answer", a, err)
+	}
+	if got, want := s.fake.all(), []string{"move by operator OPERATOR", "host/lease by host-b HOST", "host/commit of main1-4 by host-a HOST"}; !slices.Equal(got, want) {
 		t.Errorf("the backend saw %q; want %q", got, want)
 	}
 }

@@ -30,6 +30,7 @@ var Verbs = map[string][]string{
 	"host/lease":     hosts,
 	"host/propose":   hosts,
 	"host/abilities": hosts,
+	"host/commit":    hosts,
 	"host/progress":  hosts,
 }
 

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"bumpless/migrate/gateway"
 )
 
 // maxGatewayLine bounds one line of a gateway's output.
@@ -27,6 +29,8 @@ type gatewayProcess struct {
 	stdin io.WriteCloser
 	done  chan struct{}
 	err   error // of the process, once done is closed
+	// arrival of the guest, where this is its destination's; nil at a source.
+	arrival *gateway.Arrival
 }
 
 // startGateway starts a gateway with config as the one line on its standard

@@ -155,8 +155,13 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	if err := dir.create(); err != nil {
 		return err
 	}
-	ended := make(chan gateway.Result, 1)
-	guard := gateway.NewGuard(m.BudgetMs, n.site.Move.MarginMs, func() { n.endSilentGateway(m) })
+	f := following{move: m, role: role, ended: make(chan gateway.Result, 1)}
+	f.again = newRecommit(func() bool { return n.commitAgain(m) })
+	f.guard = gateway.NewGuard(m.BudgetMs, n.site.Move.MarginMs, func() { n.endSilentGateway(m) }, func() { n.commitUnheard(m, f.again) })
+	var arrives *gateway.Arrival
+	if role == destination {
+		arrives = gateway.NewArrival()
+	}
 	g, err := startGateway(n.binary, role, string(dir), cfg, func(line []byte) {
 		var e gateway.Event
 		if err := json.Unmarshal(line, &e); err != nil {
@@ -164,19 +169,42 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 			return
 		}
 		if e.Result != nil && e.Phase == "" {
-			ended <- *e.Result
+			f.ended <- *e.Result
 		}
 		if role == source {
-			guard.Saw(e)
+			f.guard.Saw(e)
+		} else {
+			arrives.Saw(e)
 		}
 		n.gatewaySaid(m, role, e)
 	})
 	if err != nil {
 		return err
 	}
+	g.arrival = arrives
 	n.moves.add(m.ID, g)
-	go n.followGateway(m, role, g, guard, ended)
+	go n.followGateway(g, f)
 	return nil
+}
+
+// following is what the daemon knows of a gateway that it follows.
+type following struct {
+	move  core.Move
+	role  string
+	guard *gateway.Guard
+	again *recommit // of a source
+	ended chan gateway.Result
+}
+
+// commitUnheard: a source's gateway waits for RUNNING for longer than it takes.
+// When the destination's daemon does not make it run either, the log decides, and
+// begins when the gateway has ended.
+func (n *Node) commitUnheard(m core.Move, again *recommit) {
+	if !again.within(againWait) {
+		if g := n.moves.get(m.ID); g != nil {
+			g.kill()
+		}
+	}
 }
 
 // endSilentGateway kills a source's gateway whose guest is stopped for as long as
@@ -189,27 +217,46 @@ func (n *Node) endSilentGateway(m core.Move) {
 }
 
 // followGateway reports the end, once the process is gone.
-func (n *Node) followGateway(m core.Move, role string, g *gatewayProcess, guard *gateway.Guard, ended <-chan gateway.Result) {
+func (n *Node) followGateway(g *gatewayProcess, f following) {
 	<-g.done
-	guard.Ended()
-	n.moves.remove(m.ID)
-	if role == source {
-		n.traces.moved(m.Guest)
-	}
-	r := core.MoveResult{Move: m.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
+	f.guard.Ended()
+	r := core.MoveResult{Move: f.move.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
 	select {
-	case result := <-ended:
+	case result := <-f.ended:
 		r.Outcome, r.Why = outcomes[result.Outcome], result.Reason
 	default:
 	}
 	if r.Outcome == "" {
 		r.Outcome = core.Failed
 	}
-	r.Committed = role == source && r.Outcome != core.Moved && n.moveDir(m.ID).committed(gateway.CommittedMarker)
-	n.log.Info("gateway ended", "move", m.ID, "side", role, "outcome", r.Outcome, "committed", r.Committed, "why", r.Why)
+	if f.role == source {
+		n.sourceEnded(f, &r)
+	} else {
+		n.destinationEnded(g.arrival, f.move, &r)
+	}
+	n.moves.remove(f.move.ID)
+	n.log.Info("gateway ended", "move", f.move.ID, "side", f.role, "outcome", r.Outcome, "committed", r.Committed, "why", r.Why)
 	n.observe() // core must have looked after the gateway's end
 	n.loop.post(n.ctx, r)
 	n.observe()
+}
+
+func (n *Node) sourceEnded(f following, r *core.MoveResult) {
+	n.traces.moved(f.move.Guest)
+	r.Committed = r.Outcome != core.Moved && n.moveDir(f.move.ID).committed(gateway.CommittedMarker)
+	if r.Committed && f.again.within(joinWait) {
+		r.Outcome, r.Committed, r.Why = core.Moved, false, "the destination's daemon says that it runs there: "+r.Why
+	}
+}
+
+func (n *Node) destinationEnded(a *gateway.Arrival, m core.Move, r *core.MoveResult) {
+	runs, why := a.End(n.ctx, r.Outcome == core.Moved, func() error { return n.runIncoming(m) })
+	switch {
+	case runs && r.Outcome != core.Moved:
+		r.Outcome, r.Why = core.Moved, "continued in its gateway's place: "+r.Why
+	case !runs:
+		r.Why += "; " + why
+	}
 }
 
 var outcomes = map[gateway.Outcome]core.Outcome{
@@ -277,6 +324,12 @@ func (n *Node) abortMove(a core.AbortMove) {
 	defer cancel()
 	n.log.Info("abort a move", "move", a.Move, "why", a.Why)
 	if g := n.moves.get(a.Move); g != nil {
+		if g.arrival != nil && n.inDoubt(a.Move) {
+			// The log says that the source has committed: nobody waits for this
+			// gateway's last word.
+			g.arrival.Commit()
+			g.kill()
+		}
 		_ = g.end(ctx, abortGrace, a.Why) // followGateway reports
 		return
 	}
@@ -290,4 +343,9 @@ func (n *Node) abortMove(a core.AbortMove) {
 	n.observe()
 	n.loop.post(n.ctx, core.MoveResult{Move: a.Move, Outcome: core.Failed, Committed: dir.committed(gateway.CommittedMarker), Why: a.Why})
 	n.observe()
+}
+
+func (n *Node) inDoubt(move string) bool {
+	m, ok := n.loop.snapshot().State().FindMove(move)
+	return ok && m.Phase == core.InDoubt
 }

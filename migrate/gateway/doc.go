@@ -26,6 +26,30 @@
 // COMMIT without RUNNING is the outcome InDoubt: the source stays paused, and
 // whoever keeps the replicated truth decides.
 //
+// # COMMIT, twice
+//
+// COMMIT says "I shall never run again by myself". That stays true, so that it may
+// be said again, later and by another way; what must not happen twice is the
+// guest. A destination's gateway that hangs with COMMIT unread would cost as long
+// as it takes to agree that it is dead. So, a margin after COMMIT without RUNNING
+// (Guard), the source's daemon says COMMIT to the destination's; so does the log,
+// once it has the move as in doubt. That daemon kills its gateway, waits until the
+// process is gone, and lets the loaded guest run in its place (RunLoaded). Why no
+// two copies run:
+//
+//	the source    has made its marker (the daemon has seen it): it runs again only on
+//	              proof that the destination's copy is dead, whatever else happens
+//	the guest     was loaded and its digest was equal: QEMU gets the end of a stream
+//	              only then, and RunLoaded lets no guest run whose stream has not ended
+//	the old       gateway is gone before: one that was only frozen would wake up and
+//	              say `cont` when the guest has long moved on
+//	the copy      is not killed as useless meanwhile: whoever decides that is told of
+//	              the gateway's end only after the daemon has; from then on a COMMIT is
+//	              too late, and the log decides
+//
+// What remains is the exception: COMMIT was sent and no RUNNING came back, and no
+// daemon reaches the other one. It takes until the log has decided.
+//
 // # Traces
 //
 // RunTrace records what a guest dirties, for package replay: the source's half of
@@ -38,7 +62,8 @@
 //
 //	60 s  everything before the first page     20 s  the writing of one frame
 //	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
-//	5 s   RUNNING after COMMIT                 10 s  QEMU, to cancel and to go on
+//	5 s   RUNNING after COMMIT (the Guard: at most until the budget is over)
+//	                                           10 s  QEMU, to cancel and to go on
 //	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
 //	4 s   an address that does not answer      2 s   a connection that does not get through, before STOP
 //

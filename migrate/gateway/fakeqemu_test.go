@@ -281,6 +281,15 @@ func pageOf(fill uint32) []byte {
 	return b
 }
 
+// loaded: the guest could run.
+func (q *fakeQEMU) loaded() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.status == "inmigrate" {
+		q.status = "paused"
+	}
+}
+
 // load is the destination's incoming migration.
 func (q *fakeQEMU) load(pipe *os.File) {
 	q.mu.Lock()
@@ -300,6 +309,7 @@ func (q *fakeQEMU) load(pipe *os.File) {
 		}
 		if err == nil && record.Last {
 			if _, err = r.Tail(); err == nil && !q.failLoad {
+				q.loaded()
 				q.ended("completed")
 				_ = stream.WriteReturn(pipe, stream.ReturnMessage{Type: stream.ReturnShut, Data: make([]byte, 4)}) // nobody may listen
 				_, _ = io.Copy(io.Discard, pipe)

@@ -16,19 +16,26 @@ import (
 //	                10 to 25 ms on a machine with 2 busy cores
 //	after ROLLBACK  at budget - margin/2: the gateway's own is the quicker one
 //	after COMMIT    at the budget: there is nothing to gain from waiting longer for RUNNING
+//
+// RUNNING follows COMMIT within a few milliseconds. Where it does not within the
+// margin, the daemon is told to send COMMIT again, to the destination's daemon
+// ("COMMIT, twice" in the package comment): it is that side's gateway that hangs, or the link.
 type Guard struct {
 	toRollBack, toResume, toRun time.Duration // since STOP was reported
-	kill                        func()
+	margin                      time.Duration
+	kill, again                 func()
 
 	mu      sync.Mutex
 	stopped time.Time
 	timer   *time.Timer // nil before STOP
+	unheard *time.Timer // nil before COMMIT
 }
 
-// NewGuard for one move; kill ends the gateway's process and does not wait.
-func NewGuard(budgetMs, marginMs int, kill func()) *Guard {
+// NewGuard for one move; kill ends the gateway's process, again has COMMIT sent
+// again. Neither waits; both may be called at the same moment.
+func NewGuard(budgetMs, marginMs int, kill, again func()) *Guard {
 	budget, margin := time.Duration(budgetMs)*time.Millisecond, time.Duration(marginMs)*time.Millisecond
-	return &Guard{toRollBack: budget - margin*9/10, toResume: budget - margin/2, toRun: budget, kill: kill}
+	return &Guard{toRollBack: budget - margin*9/10, toResume: budget - margin/2, toRun: budget, margin: margin, kill: kill, again: again}
 }
 
 // Saw takes in the gateway's events, in order.
@@ -41,10 +48,11 @@ func (g *Guard) Saw(e Event) {
 		g.timer = time.AfterFunc(g.toRollBack, g.kill)
 	case e.Phase == Rollback:
 		g.extend(g.toResume)
-	case e.Phase == Committed:
+	case e.Phase == Committed && g.unheard == nil:
 		g.extend(g.toRun)
-	case g.timer != nil && (e.Phase == Running || e.Phase == "" && e.Result != nil):
-		g.timer.Stop()
+		g.unheard = time.AfterFunc(g.margin, g.again)
+	case e.Phase == Running || e.Phase == "" && e.Result != nil:
+		stopTimers(g.timer, g.unheard)
 	}
 }
 
@@ -52,6 +60,14 @@ func (g *Guard) Saw(e Event) {
 func (g *Guard) extend(to time.Duration) {
 	if g.timer != nil && g.timer.Stop() {
 		g.timer = time.AfterFunc(time.Until(g.stopped.Add(to)), g.kill)
+	}
+}
+
+func stopTimers(timers ...*time.Timer) {
+	for _, t := range timers {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func TestAGuardKillsAGatewayThatKeepsItsGuestStopped(t *testing.T) {
 	} {
 		var after atomic.Int64
 		began := time.Now()
-		g := NewGuard(budgetMs, marginMs, func() { after.Store(int64(time.Since(began))) })
+		g := NewGuard(budgetMs, marginMs, func() { after.Store(int64(time.Since(began))) }, func() {})
 		for _, e := range c.events {
 			g.Saw(e)
 		}
@@ -38,11 +38,41 @@ func TestAGuardKillsAGatewayThatKeepsItsGuestStopped(t *testing.T) {
 
 func TestAGuardLeavesAGatewayThatHasEndedAlone(t *testing.T) {
 	var kills atomic.Int64
-	g := NewGuard(100, 20, func() { kills.Add(1) })
+	g := NewGuard(100, 20, func() { kills.Add(1) }, func() {})
 	g.Saw(Event{Phase: Stopped})
 	g.Ended()
 	time.Sleep(200 * time.Millisecond)
 	if n := kills.Load(); n != 0 {
 		t.Errorf("it was killed %d times; want never: its process id may be another's", n)
+	}
+}
+
+func TestAGuardHasCOMMITSentAgainWhereRUNNINGDoesNotFollowIt(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		then  []Event // after COMMIT
+		again int64
+	}{
+		{"silent", nil, 1},
+		{"the phase is reported twice", []Event{{Phase: Committed}}, 1},
+		{"the guest runs", []Event{{Phase: Running}}, 0},
+		{"in doubt, and the gateway has ended", []Event{{Result: &Result{Outcome: InDoubt}}}, 0},
+	} {
+		var asked, early atomic.Int64
+		began := time.Now()
+		g := NewGuard(10_000, 100, func() {}, func() {
+			asked.Add(1)
+			if time.Since(began) < 100*time.Millisecond {
+				early.Add(1)
+			}
+		})
+		for _, e := range append([]Event{{Phase: Stopped}, {Phase: Committed}}, c.then...) {
+			g.Saw(e)
+		}
+		time.Sleep(250 * time.Millisecond)
+		g.Ended()
+		if asked.Load() != c.again || early.Load() != 0 {
+			t.Errorf("%s: COMMIT was sent again %d times, %d of them within the margin; want %d, and 0", c.name, asked.Load(), early.Load(), c.again)
+		}
 	}
 }

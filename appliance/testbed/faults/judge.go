@@ -1,13 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"bumpless/migrate/gateway"
-)
-
-// inDoubt: COMMIT was decided, and the source never heard of RUNNING.
-func (r Row) inDoubt() bool { return r.Committed && r.Outcome != string(gateway.Moved) }
+import "fmt"
 
 // stopMs is how long the guest was stopped, at most, by those who can tell.
 func (r Row) stopMs() float64 { return max(r.StopMs, r.QEMUStopMs) }
@@ -34,8 +27,8 @@ func (r *Row) judge() {
 	}
 	if r.overrun() {
 		why := fmt.Sprintf("stopped for %.0f ms, the budget is %d ms", r.stopMs(), r.BudgetMs)
-		if r.inDoubt() && r.Struck {
-			r.Exception = "COMMIT was not answered, the log decides: " + why
+		if r.Unanswered && r.Struck {
+			r.Exception = "COMMIT was sent and no RUNNING came back: " + why
 		} else {
 			broken("%s", why)
 		}

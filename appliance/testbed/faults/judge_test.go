@@ -22,8 +22,12 @@ func TestAJudgementNamesWhatIsBroken(t *testing.T) {
 		{"a stranger has the lock", func(r *Row) { r.LockedAt = "others" }, `"others"`, "", ""},
 		{"the gateway took too long", func(r *Row) { r.StopMs = 301 }, "301 ms", "", ""},
 		{"the gateway died, and the guest was stopped too long", func(r *Row) { r.Outcome, r.StopMs, r.QEMUStopMs = noWord, 0, 400 }, "400 ms", "", ""},
-		{"committed and not answered", func(r *Row) { r.Outcome, r.Committed, r.QEMUStopMs = noWord, true, 400 }, "", "400 ms", ""},
-		{"committed and not answered, without a fault", func(r *Row) { r.Outcome, r.Committed, r.QEMUStopMs, r.Struck = "in-doubt", true, 400, false }, "400 ms", "", ""},
+		{"committed and not answered", func(r *Row) { r.Outcome, r.Committed, r.Unanswered, r.QEMUStopMs = noWord, true, true, 400 }, "",
+			"COMMIT was sent and no RUNNING came back: stopped for 400 ms", ""},
+		{"committed and not answered, without a fault", func(r *Row) {
+			r.Outcome, r.Committed, r.Unanswered, r.QEMUStopMs, r.Struck = "in-doubt", true, true, 400, false
+		}, "400 ms", "", ""},
+		{"committed, and answered late by the daemon", func(r *Row) { r.Outcome, r.Committed, r.QEMUStopMs = noWord, true, 400 }, "400 ms", "", ""},
 		{"moved late", func(r *Row) {
 			r.Outcome, r.Committed, r.StopMs, r.RunsAt, r.LockedAt = "moved", true, 400, destination, "dst"
 		}, "400 ms", "", ""},

@@ -9,10 +9,12 @@
 //	budget          the stop: the gateway's own word, and the QEMUs' events STOP and
 //	                RESUME. What the observer sees beyond that is told apart
 //
-// The harness plays the two daemons, the log between them, and gateway.Guard. A
-// move in doubt (COMMIT was decided and not answered) goes the way of the log: a
-// destination that runs keeps the guest, one that does not is killed first. Only
-// such a move may overrun its budget; it is listed as an exception.
+// The harness plays the two daemons, the line between them over the LANs, and the
+// log, and uses their gateway.Guard and gateway.Arrival. A move that is in doubt
+// (COMMIT was sent and no RUNNING came back, to the gateway or to the daemon) goes
+// the way of the log: a destination that runs keeps the guest, one that has loaded
+// it and can run it does, any other is killed first. Only such a move may overrun
+// its budget; it is listed as an exception. The log itself takes no time here.
 //
 // It writes faults.json (one Row for each switchover) after every switchover, and
 // at the end a table. The status is 1 if a promise was broken.

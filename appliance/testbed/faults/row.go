@@ -20,7 +20,10 @@ type Row struct {
 	Outcome   string `json:"outcome"`
 	Reason    string `json:"reason,omitempty"`
 	Committed bool   `json:"committed"` // the marker was made
-	RunsAt    string `json:"runs_at"`   // source or destination: where the guest is afterwards
+	// Unanswered: COMMIT was sent and no RUNNING came back, neither to the gateway nor
+	// to its daemon: the log decides. The one exception from the budget.
+	Unanswered bool   `json:"unanswered,omitempty"`
+	RunsAt     string `json:"runs_at"` // source or destination: where the guest is afterwards
 	// StopMs is the source's gateway's: from the order to stop until the guest ran
 	// again; 0 when it never stopped it, died, or does not know (in-doubt).
 	StopMs float64 `json:"stop_ms"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,13 @@ type switchover struct {
 	watches map[string]*watcher // by host
 
 	source, destination *pair.Gateway
+	daemons             daemons
+	arrival             *gateway.Arrival
+	arrived             chan struct{} // closed when the destination's gateway is gone, and the copy's place decided
+	asking              sync.Once     // COMMIT was sent again
+	asked               chan struct{} // closed when it was answered, or cannot be
+	answer              atomic.Pointer[string]
+	answeredMs          atomic.Int64
 	heal                []func() error // undoes the fault
 	letGo               func()         // of the disk; nil: it was not taken
 	loaded              func()         // what ends when the destination has loaded the guest; nil: nothing
@@ -55,6 +63,7 @@ const (
 // two hosts. An error means that the guest is in no known state.
 func (h *harness) switchOver(ctx context.Context, t trial, n int, seed uint64) (Row, error) {
 	s := &switchover{h: h, trial: t, from: h.At, to: other(h.At), dir: filepath.Join(h.Dir, fmt.Sprint("move", n)), events: make(chan said, 10_000), watches: map[string]*watcher{},
+		arrival: gateway.NewArrival(), arrived: make(chan struct{}), asked: make(chan struct{}),
 		row: Row{N: n, Seed: seed, Fault: t.name(), Phase: string(t.phase), From: h.At, BudgetMs: h.budgetMs, Load: loadAverage()}}
 	ctx, cancel := context.WithTimeout(ctx, moveWait)
 	defer cancel()
@@ -95,7 +104,14 @@ func (s *switchover) begin(ctx context.Context) (err error) {
 		}
 	}
 	sc, dc := s.configs()
-	if s.destination, err = h.StartGateway(s.to, destination, s.dir, dc, func(e gateway.Event) { s.events <- said{destination, e} }); err != nil {
+	if s.destination, err = h.StartGateway(s.to, destination, s.dir, dc, func(e gateway.Event) {
+		s.arrival.Saw(e)
+		s.events <- said{destination, e}
+	}); err != nil {
+		return err
+	}
+	go s.destinationEnds()
+	if err := s.daemons.listen(h.Bed.Host(s.to), dc.Listen, s.settleCommit); err != nil {
 		return err
 	}
 	if sc.Addresses, err = s.addresses(); err != nil {
@@ -106,7 +122,7 @@ func (s *switchover) begin(ctx context.Context) (err error) {
 		<-started
 		s.killed.Store(time.Now().UnixMicro())
 		_ = s.source.Cmd.Process.Kill() // it may have ended
-	})
+	}, func() { <-started; go s.commitUnheard() })
 	s.began = time.Now()
 	s.source, err = h.StartGateway(s.from, source, s.dir, sc, func(e gateway.Event) {
 		guard.Saw(e)
@@ -230,9 +246,10 @@ func (s *switchover) passes() bool {
 }
 
 // settle does what the daemons and the log do when the source's gateway has
-// ended (ha/core, moves.go): the source's copy goes on unless it committed; if it
-// did, the destination's copy decides, and one that does not run is killed before
-// the source's may go on.
+// ended (appliance/node, commit.go; ha/core, moves.go): the source's copy goes on
+// unless it committed. If it did, COMMIT is sent again, by the daemon and then by
+// the log; a copy that does not run for all that is killed before the source's may
+// go on.
 func (s *switchover) settle(ctx context.Context) error {
 	s.noteResult()
 	heard := map[string][2]time.Time{}
@@ -249,6 +266,7 @@ func (s *switchover) settle(ctx context.Context) error {
 			s.row.Reason += fmt.Sprintf(", to continue the guest %.0f ms", milliseconds(s.resumed.Sub(ended)))
 		}
 	}
+	s.commitLate()
 	s.endDestination()
 	heard[s.to] = s.hearOut(s.to)
 	s.row.QEMUStopMs = s.stopOf(heard)
@@ -257,29 +275,50 @@ func (s *switchover) settle(ctx context.Context) error {
 		return err
 	}
 	s.row.Copies = running
-	switch {
-	case there && !s.row.Committed:
-		return errors.New("the destination's copy runs although the source did not commit")
-	case there:
-		s.row.RunsAt = destination
-		err = errors.Join(s.h.Kill(ctx, s.from, s.h.Epoch), s.h.Arrived(s.to, s.incoming))
-	case s.row.Outcome == string(gateway.Moved):
-		return errors.New("moved, and the destination's copy does not run")
-	default:
-		s.row.RunsAt = source
-		err = s.h.Kill(ctx, s.to, s.incoming)
-		if err == nil && s.row.Committed { // proved: it never ran
-			err = s.goOn(ctx)
-			s.row.QEMUStopMs = s.stopOf(heard)
-		}
-	}
-	if err != nil {
+	if err := s.decide(ctx, there, heard); err != nil {
 		return err
 	}
 	running, _, err = s.running(ctx)
 	s.row.Copies = max(s.row.Copies, running)
 	if err == nil && running != 1 {
 		err = fmt.Errorf("%d copies run after the move", running)
+	}
+	return err
+}
+
+// commitLate: a move that committed and did not end well is in doubt, unless the
+// destination's daemon says that the guest runs.
+func (s *switchover) commitLate() {
+	if !s.row.Committed || s.row.Outcome == string(gateway.Moved) {
+		return
+	}
+	s.commitAgain()
+	wait(s.asked, joinWait)
+	if answer := s.answer.Load(); answer != nil {
+		s.row.Reason += fmt.Sprintf("; COMMIT was sent again through the daemons, and answered after %d ms: %s", s.answeredMs.Load(), *answer)
+	}
+	if !s.runsThere() {
+		s.row.Unanswered = true
+		s.settleCommit() // the log has the move in doubt, and the destination's host hears of it
+	}
+}
+
+// decide carries out what the log says.
+func (s *switchover) decide(ctx context.Context, there bool, heard map[string][2]time.Time) error {
+	switch {
+	case there && !s.row.Committed:
+		return errors.New("the destination's copy runs although the source did not commit")
+	case there:
+		s.row.RunsAt = destination
+		return errors.Join(s.h.Kill(ctx, s.from, s.h.Epoch), s.h.Arrived(s.to, s.incoming))
+	case s.row.Outcome == string(gateway.Moved):
+		return errors.New("moved, and the destination's copy does not run")
+	}
+	s.row.RunsAt = source
+	err := s.h.Kill(ctx, s.to, s.incoming)
+	if err == nil && s.row.Committed { // proved: it never ran
+		err = s.goOn(ctx)
+		s.row.QEMUStopMs = s.stopOf(heard)
 	}
 	return err
 }
@@ -331,6 +370,7 @@ func (s *switchover) endDestination() {
 	s.destination.LetGo()
 	wait(s.destination.Done, abortGrace)
 	s.destination.Kill()
+	<-s.arrived
 }
 
 func wait(done <-chan struct{}, limit time.Duration) {
@@ -394,6 +434,7 @@ func (s *switchover) cleanUp() error {
 			g.Kill()
 		}
 	}
+	s.daemons.close()
 	for _, w := range s.watches {
 		if w != nil {
 			w.close()

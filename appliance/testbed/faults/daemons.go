@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"bumpless/appliance/testbed"
+	"bumpless/appliance/testbed/pair"
+	"bumpless/migrate/gateway"
+)
+
+// daemons is the line between the two hosts' daemons over the LANs, for COMMIT
+// that goes past the gateways (package gateway, "COMMIT, twice"). What strikes the
+// links strikes it; the relays, which stand for what the gateways' connections
+// meet, do not.
+//
+//	source's daemon ==TCP over LAN A, then B==> destination's: kills its gateway, continues the copy
+type daemons struct {
+	listeners []net.Listener
+	addresses []string
+}
+
+// Bounds as a daemon's (appliance/node, commit.go).
+const (
+	againWait = time.Second
+	joinWait  = 100 * time.Millisecond
+	secondLAN = 200 * time.Millisecond
+)
+
+// listen answers at the destination with what settle says.
+func (d *daemons) listen(host *testbed.Host, addresses []string, settle func() string) error {
+	for _, address := range addresses {
+		var l net.Listener
+		if err := host.InNetwork(func() (err error) { l, err = net.Listen("tcp", address); return err }); err != nil {
+			return err
+		}
+		d.listeners, d.addresses = append(d.listeners, l), append(d.addresses, l.Addr().String())
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					if line, _ := bufio.NewReader(c).ReadString('\n'); line == commitLine {
+						_, _ = fmt.Fprintln(c, settle()) // who asked may have given up
+					}
+				}()
+			}
+		}()
+	}
+	return nil
+}
+
+const (
+	commitLine = "COMMIT\n"
+	itRuns     = "it runs"
+)
+
+// commit asks from the source's network; it returns what was answered.
+func (d *daemons) commit(host *testbed.Host) string {
+	answers := make(chan string, len(d.addresses))
+	for i, address := range d.addresses {
+		go func() {
+			time.Sleep(time.Duration(i) * secondLAN)
+			answers <- ask(host, address)
+		}()
+	}
+	answer := ""
+	for range d.addresses {
+		if answer = <-answers; answer == itRuns {
+			break
+		}
+	}
+	return answer
+}
+
+func ask(host *testbed.Host, address string) string {
+	var c net.Conn
+	err := host.InNetwork(func() (err error) { c, err = net.DialTimeout("tcp", address, againWait); return err })
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(againWait)) // an error shows in what follows
+	if _, err := fmt.Fprint(c, commitLine); err != nil {
+		return err.Error()
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(line)
+}
+
+func (d *daemons) close() {
+	for _, l := range d.listeners {
+		l.Close()
+	}
+}
+
+// commitAgain is the source's daemon: at most once, and only behind the marker.
+func (s *switchover) commitAgain() {
+	s.asking.Do(func() {
+		go func() {
+			defer close(s.asked)
+			if _, err := os.Lstat(filepath.Join(s.dir, gateway.CommittedMarker)); err != nil {
+				return
+			}
+			began := time.Now()
+			answer := s.daemons.commit(s.h.Bed.Host(s.from))
+			s.answer.Store(&answer)
+			s.answeredMs.Store(int64(milliseconds(time.Since(began))))
+		}()
+	})
+}
+
+// commitUnheard is what the source's guard calls: no RUNNING.
+func (s *switchover) commitUnheard() {
+	s.commitAgain()
+	select {
+	case <-s.asked:
+	case <-time.After(againWait):
+	}
+	if !s.runsThere() {
+		_ = s.source.Cmd.Process.Kill() // the log decides, and sooner; it may have ended
+	}
+}
+
+func (s *switchover) runsThere() bool {
+	answer := s.answer.Load()
+	return answer != nil && *answer == itRuns
+}
+
+// settleCommit is the destination's daemon, told by the source's or by the log.
+func (s *switchover) settleCommit() string {
+	if !s.arrival.Commit() {
+		return "too late"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*againWait)
+	defer cancel()
+	runs, why := s.arrival.Settle(ctx, func() { _ = s.destination.Cmd.Process.Kill() }) // it may have ended
+	if !runs {
+		return why
+	}
+	return itRuns
+}
+
+// destinationEnds follows the destination's gateway, as its daemon does.
+func (s *switchover) destinationEnds() {
+	<-s.destination.Done
+	r := s.destination.Result
+	moved := r != nil && r.Outcome == gateway.Moved
+	s.arrival.End(context.Background(), moved, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), againWait)
+		defer cancel()
+		return gateway.RunLoaded(ctx, s.h.Runners[s.to].MoveSocket(pair.Guest, s.incoming))
+	})
+	close(s.arrived)
+}

@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The destination's gateway dies with the guest loaded: whoever knows that the
+// source has committed lets the guest run in its place.
+func TestALoadedGuestRunsWithoutItsGateway(t *testing.T) {
+	b := newBench(t)
+	ready := make(chan struct{})
+	b.source.BudgetMs, b.destination.PauseAt = 20_000, AtReady // READY is not sent: nothing resolves it but this test
+	b.onEvent = func(side string, e Event) {
+		if side == "destination" && e.Phase == AtReady {
+			close(ready)
+		}
+	}
+	b.begin()
+	<-ready
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	must(t, RunLoaded(ctx, b.dst.Path))
+	if s, _ := b.dst.is(); s != "running" {
+		t.Errorf("the guest is %s; want running", s)
+	}
+	must(t, RunLoaded(ctx, b.dst.Path)) // once more is harmless
+	b.stopDestination(errors.New("the test is over"))
+	b.result(0)
+}
+
+func TestAGuestThatIsNotLoadedIsNotLetRun(t *testing.T) {
+	for _, c := range []struct{ status, migration string }{
+		{"inmigrate", "active"}, {"inmigrate", ""}, {"paused", "active"}, {"paused", "failed"}, {"paused", ""}, {"shutdown", "completed"}, {"internal-error", "completed"},
+	} {
+		q := newFake(t, c.status)
+		q.migration = c.migration
+		q.run()
+		err := RunLoaded(context.Background(), q.Path)
+		if err == nil || !strings.Contains(err.Error(), "want paused, and completed") {
+			t.Errorf("%s, migration %q: RunLoaded() = %v; want a refusal", c.status, c.migration, err)
+		}
+		if s, _ := q.is(); s == "running" {
+			t.Errorf("%s, migration %q: the guest runs", c.status, c.migration)
+		}
+	}
+}
+
+func TestAGuestWhoseContIsRefusedIsNotReportedAsRunning(t *testing.T) {
+	q := newFake(t, "paused")
+	q.migration, q.refuseGo = "completed", 1
+	q.run()
+	if err := RunLoaded(context.Background(), q.Path); err == nil {
+		t.Error("RunLoaded() = nil although QEMU refused; want its refusal")
+	}
+}

@@ -299,7 +299,8 @@ func (s *switchover) commitLate() {
 	}
 	if !s.runsThere() {
 		s.row.Unanswered = true
-		s.settleCommit() // the log has the move in doubt, and the destination's host hears of it
+		// The log has the move in doubt, and the destination's host hears of it.
+		s.row.Reason += "; told by the log, the destination's daemon says: " + s.settleCommit()
 	}
 }
 

@@ -23,7 +23,7 @@ func ages(t *testing.T, intervalMs, passes int) (list []time.Duration) {
 	must(t, err)
 	s := &source{cfg: SourceConfig{PassIntervalMs: intervalMs}, policy: rule{}, pipe: ours, send: &sender{}, hurry: make(chan struct{}), began: time.Now()}
 	s.report = func(e Event) {
-		clock := binary.BigEndian.Uint32(s.table.entries[1].data[:]) - 1
+		clock := binary.BigEndian.Uint32(s.table.data[1][:]) - 1
 		if e.Pass.Number > 2 {
 			list = append(list, time.Since(epoch)-time.Duration(clock)*time.Millisecond)
 		}

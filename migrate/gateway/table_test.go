@@ -8,26 +8,11 @@ import (
 	"time"
 
 	"bumpless/migrate/policy"
+	"bumpless/migrate/policy/policytest"
 	"bumpless/migrate/stream"
 )
 
-// rule is a policy whose answers a test sets.
-type rule struct {
-	hold, release func(p policy.Page, pass uint32) bool
-	traits        policy.Traits
-}
-
-func (r rule) Name() string          { return "rule" }
-func (r rule) Traits() policy.Traits { return r.traits }
-func (r rule) Hold(p policy.Page, m policy.Moment) bool {
-	return r.hold != nil && r.hold(p, m.Pass)
-}
-func (r rule) Release(p policy.Page, m policy.Moment) bool {
-	return r.release != nil && r.release(p, m.Pass)
-}
-func (r rule) Decide(policy.Situation) policy.Decision { return policy.Decision{} }
-
-func always(policy.Page, uint32) bool { return true }
+type rule = policytest.Rule
 
 // tableOf two blocks, of 8 and 4 pages.
 func tableOf(t *testing.T, r rule) *table {
@@ -124,7 +109,7 @@ func TestOnlyTheNewestContentIsSent(t *testing.T) {
 }
 
 func TestAHeldPageIsOverwrittenInPlaceAndSentOnce(t *testing.T) {
-	b := tableOf(t, rule{hold: always})
+	b := tableOf(t, rule{Holds: policytest.Always})
 	for fill := range byte(5) {
 		b.page(t, 0, 1, fill+1)
 		b.passEnd(policy.Moment{})
@@ -142,7 +127,7 @@ func TestAHeldPageIsOverwrittenInPlaceAndSentOnce(t *testing.T) {
 }
 
 func TestTheLoadIsWhatIsActuallyKept(t *testing.T) {
-	b := tableOf(t, rule{hold: func(p policy.Page, _ uint32) bool { return p.Dirtied > 1 }})
+	b := tableOf(t, rule{Holds: func(p policy.Page, _ uint32) bool { return p.Dirtied > 1 }})
 	b.page(t, 0, 0, 0) // zeros cost nothing
 	b.page(t, 0, 1, 1)
 	b.page(t, 0, 2, 2)

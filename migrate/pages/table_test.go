@@ -5,25 +5,10 @@ import (
 	"testing"
 
 	"bumpless/migrate/policy"
+	"bumpless/migrate/policy/policytest"
 )
 
-// rule is a policy whose answers a test sets.
-type rule struct {
-	hold, release func(p policy.Page, pass uint32) bool
-	traits        policy.Traits
-}
-
-func (r rule) Name() string          { return "rule" }
-func (r rule) Traits() policy.Traits { return r.traits }
-func (r rule) Hold(p policy.Page, m policy.Moment) bool {
-	return r.hold != nil && r.hold(p, m.Pass)
-}
-func (r rule) Release(p policy.Page, m policy.Moment) bool {
-	return r.release != nil && r.release(p, m.Pass)
-}
-func (r rule) Decide(policy.Situation) policy.Decision { return policy.Decision{} }
-
-func always(policy.Page, uint32) bool { return true }
+type rule = policytest.Rule
 
 // tableOf twelve pages, of which ten may be held. A page's tag is its content.
 func tableOf(r rule) *Table[byte] { return New[byte](r, 12, 10) }
@@ -77,7 +62,7 @@ func TestOnlyTheNewestContentIsKept(t *testing.T) {
 }
 
 func TestAPassEndLetsGoWhatThePolicyReleases(t *testing.T) {
-	b := tableOf(rule{hold: always, release: func(p policy.Page, pass uint32) bool { return pass > p.LastPass+1 }})
+	b := tableOf(rule{Holds: policytest.Always, Releases: func(p policy.Page, pass uint32) bool { return pass > p.LastPass+1 }})
 	b.page(1, 1)
 	b.PassEnd(policy.Moment{}) // pass 2 begins
 	b.page(2, 2)
@@ -100,7 +85,7 @@ func TestAPassEndLetsGoWhatThePolicyReleases(t *testing.T) {
 }
 
 func TestAStoppedGuestsOldestPagesGoFirst(t *testing.T) {
-	b := tableOf(rule{hold: always})
+	b := tableOf(rule{Holds: policytest.Always})
 	for pass, index := range []int{5, 6, 1, 2} { // one page in each of the passes 1 to 4
 		if pass > 0 {
 			b.PassEnd(policy.Moment{})
@@ -118,7 +103,7 @@ func TestAStoppedGuestsOldestPagesGoFirst(t *testing.T) {
 }
 
 func TestWhatTheDestinationHasIsNotSentAgain(t *testing.T) {
-	b := tableOf(rule{traits: policy.Traits{DropUnchanged: true}})
+	b := tableOf(rule{Has: policy.Traits{DropUnchanged: true}})
 	b.page(1, 1)
 	takeAll(b)
 	b.page(1, 1)
@@ -144,7 +129,7 @@ func TestWhatTheDestinationHasIsNotSentAgain(t *testing.T) {
 
 func TestAHeldPageThatReturnsToWhatWasSentIsForgotten(t *testing.T) {
 	hold := false
-	b := tableOf(rule{traits: policy.Traits{DropUnchanged: true}, hold: func(policy.Page, uint32) bool { return hold }})
+	b := tableOf(rule{Has: policy.Traits{DropUnchanged: true}, Holds: func(policy.Page, uint32) bool { return hold }})
 	b.page(1, 1)
 	takeAll(b)
 	hold = true
@@ -165,7 +150,7 @@ func TestAHeldPageThatReturnsToWhatWasSentIsForgotten(t *testing.T) {
 // the pause is what the pages that wait took on the link before.
 func TestTheExpectedRatioIsThatOfThePagesThatWait(t *testing.T) {
 	hold := false
-	b := tableOf(rule{hold: func(policy.Page, uint32) bool { return hold }})
+	b := tableOf(rule{Holds: func(policy.Page, uint32) bool { return hold }})
 	send := func(share uint8, pages ...int) {
 		for _, i := range pages {
 			b.page(i, 1)
@@ -205,7 +190,7 @@ func TestTheExpectedRatioIsThatOfThePagesThatWait(t *testing.T) {
 }
 
 func TestHoldingIsBounded(t *testing.T) {
-	b := New[byte](rule{hold: always}, 12, 3)
+	b := New[byte](rule{Holds: policytest.Always}, 12, 3)
 	for at := range 5 {
 		b.page(at, 1)
 	}
@@ -289,7 +274,7 @@ func TestPagesNearEachOtherAreOneRegion(t *testing.T) {
 // A stopped guest's budget must not be spent on looking for what is held: this
 // is a guest of 8 GiB of which 2000 pages are held.
 func BenchmarkLetGoOfALargeGuest(b *testing.B) {
-	large := New[byte](rule{hold: always}, 8<<30/Size, 1<<20)
+	large := New[byte](rule{Holds: policytest.Always}, 8<<30/Size, 1<<20)
 	for b.Loop() {
 		b.StopTimer()
 		large.stopped, large.queue = false, queue{}

@@ -28,6 +28,7 @@ var rules = []rule{
 	{"image", []string{"bumpless/appliance", "bumpless/ha", "bumpless/migrate", "bumpless/iec61850", "bumpless/watchdog"}, "the five parts meet in appliance only"},
 	{"ha/core", pureNot, pureWhy},
 	{"ha/plan", pureNot, pureWhy},
+	{"migrate/pages", pureNot, pureWhy},
 	{"migrate/policy", pureNot, pureWhy},
 	{"migrate/replay", pureNot, pureWhy},
 	{"watchdog/deadline", pureNot, pureWhy},

@@ -44,7 +44,7 @@ func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.
 
 // send takes a batch for a connection, if there is one.
 func (m *moving) send(connection int) {
-	if list, _ := m.table.queue.next(connection); len(*list) == 0 {
+	if _, some := m.table.pages.Line(connection); !some {
 		return
 	}
 	var b batch
@@ -77,7 +77,7 @@ func (m *moving) deliver(connection int) {
 
 // finish sends and delivers the rest, and compares.
 func (m *moving) finish(seed uint64, guest map[uint64][]byte) {
-	for c := 0; m.table.queue.length > 0; c = (c + 1) % len(m.wires) {
+	for c := 0; m.table.pages.Queued() > 0; c = (c + 1) % len(m.wires) {
 		m.send(c)
 	}
 	for c := range m.wires {
@@ -221,27 +221,6 @@ func TestADestinationKeepsNoMoreThanItGranted(t *testing.T) {
 		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: restore() = %v; want %q", name, err, c.want)
 		}
-	}
-}
-
-func TestASenderWithNothingToDoHelpsOnlyWithALongQueue(t *testing.T) {
-	q := queue{own: make([][]int, 2)}
-	for i := range stealFrom - 1 {
-		q.addFor(0, i)
-	}
-	if list, _ := q.next(1); len(*list) != 0 {
-		t.Errorf("it takes of %d pages of another connection; want none", stealFrom-1)
-	}
-	q.addFor(0, 99)
-	if list, stolen := q.next(1); len(*list) != stealFrom || !stolen {
-		t.Errorf("it finds %d pages, stolen %v; want %d, true", len(*list), stolen, stealFrom)
-	}
-	q.add(7)
-	if list, stolen := q.next(1); len(*list) != 1 || stolen {
-		t.Errorf("it finds %d pages, stolen %v; want the one that is anyone's", len(*list), stolen)
-	}
-	if n := len(q.all()); n != stealFrom+1 || q.length != n {
-		t.Errorf("%d pages in all, length %d; want %d", n, q.length, stealFrom+1)
 	}
 }
 

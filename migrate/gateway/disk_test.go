@@ -12,15 +12,14 @@ import (
 	"bumpless/migrate/link/linktest"
 )
 
-// tunnelled is a tunnel over loopback: qemu is its QEMU's end, peer the other
-// gateway's end.
-func tunnelled(t *testing.T) (tun *tunnel, local, qemu net.Conn, peer link.Conn) {
+// linked are the two ends of one connection between gateways over loopback.
+func linked(t *testing.T) (c, peer link.Conn, raw *net.TCPConn) {
 	t.Helper()
 	site := linktest.NewSite(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
-	raw, err := net.Dial("tcp", l.Addr().String())
+	dialled, err := net.Dial("tcp", l.Addr().String())
 	must(t, err)
 	accepted, err := l.Accept()
 	must(t, err)
@@ -28,13 +27,22 @@ func tunnelled(t *testing.T) (tun *tunnel, local, qemu net.Conn, peer link.Conn)
 	must(t, err)
 	theirs, err := files(site, "dst").Load()
 	must(t, err)
-	c, err := link.Client(raw.(*net.TCPConn), mine, "dst", new(link.Meter))
+	raw = dialled.(*net.TCPConn)
+	c, err = link.Client(raw, mine, "dst", new(link.Meter))
 	must(t, err)
 	peer, err = link.Server(accepted.(*net.TCPConn), theirs, "src", new(link.Meter))
 	must(t, err)
 	go func() { _ = peer.Handshake() }() // it fails at the client too
 	must(t, c.Handshake())
-	tun, err = newTunnel(c, raw.(*net.TCPConn))
+	return c, peer, raw
+}
+
+// tunnelled is a tunnel over loopback: qemu is its QEMU's end, peer the other
+// gateway's end.
+func tunnelled(t *testing.T) (tun *tunnel, local, qemu net.Conn, peer link.Conn) {
+	t.Helper()
+	c, peer, raw := linked(t)
+	tun, err := newTunnel(c, raw)
 	must(t, err)
 	local, qemu = net.Pipe()
 	t.Cleanup(func() { peer.Cut(); tun.cut(); qemu.Close() })

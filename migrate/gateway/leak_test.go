@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"bumpless/migrate/link"
-	"bumpless/migrate/link/linktest"
 )
 
 // atWork is the stacks of goroutines that still work for a move.
@@ -92,26 +91,10 @@ func TestConnectionsAreSpreadOverTheAddressesThatAnswer(t *testing.T) {
 }
 
 func TestAWriteToALinkThatTakesNothingEnds(t *testing.T) {
-	site := linktest.NewSite(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	raw, err := net.Dial("tcp", l.Addr().String())
-	must(t, err)
+	c, peer, raw := linked(t)
 	defer raw.Close()
-	peer, err := l.Accept()
-	must(t, err)
-	defer peer.Close()
-	config, err := files(site, "src").Load()
-	must(t, err)
-	peerConfig, err := files(site, "dst").Load()
-	must(t, err)
-	c, err := link.Client(raw.(*net.TCPConn), config, "dst", new(link.Meter))
-	must(t, err)
-	s, err := link.Server(peer.(*net.TCPConn), peerConfig, "src", new(link.Meter))
-	must(t, err)
-	go func() { _ = s.Handshake() }() // it fails at the client too
-	must(t, c.Handshake())
+	defer peer.Cut()
+	var err error
 	o, begun := newOutlet(c), time.Now()
 	for err == nil && time.Since(begun) < 20*time.Second {
 		err = o.write(link.Frame{Type: link.Pages, Body: make([]byte, 64<<10)}, 100*time.Millisecond)

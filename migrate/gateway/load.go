@@ -1,8 +1,7 @@
 package gateway
 
 import (
-	"slices"
-
+	"bumpless/migrate/pages"
 	"bumpless/migrate/stream"
 )
 
@@ -18,60 +17,15 @@ type load struct {
 	regions      int
 }
 
-// expectedRatio of what is pending and what the last pass brought anew.
-func (t *table) expectedRatio(fresh int) float64 {
-	if t.pending+fresh == 0 {
-		return 1
-	}
-	return float64(t.shares+t.lastFreshShares) / float64(sixteenths*(t.pending+fresh))
-}
-
 func (l load) queuedBytes() int64 { return max(0, l.contentBytes-l.heldBytes) }
-
-// regionGap: pending pages with fewer pages than this between them are one
-// region.
-const regionGap = 16
 
 // load after a pass that brought fresh pages.
 func (t *table) load(fresh int) load {
 	t.mu.Lock()
-	l := load{contentBytes: int64(t.pending) * stream.PageSize, heldBytes: int64(t.heldPages) * stream.PageSize, sending: t.sending,
-		ratio: t.expectedRatio(fresh), sentSteady: t.lastSentSteady}
-	pages := t.queue.all()
-	for _, at := range t.waiting {
-		if t.entries[at].state == held {
-			pages = append(pages, at)
-		}
-	}
+	l := load{contentBytes: int64(t.pages.Pending()) * stream.PageSize, heldBytes: int64(t.pages.Held()) * stream.PageSize, sending: t.sending,
+		ratio: t.pages.Ratio(fresh), sentSteady: t.pages.SentSteady()}
+	waiting := t.pages.Waiting()
 	t.mu.Unlock()
-	slices.Sort(pages)
-	last := -regionGap - 1
-	for _, at := range pages {
-		if at-last > regionGap {
-			l.regions++
-		}
-		last = at
-	}
+	l.regions = pages.Regions(waiting)
 	return l
-}
-
-// sixteenths of a page: the unit of entry.share.
-const sixteenths = 16
-
-func (e *entry) expected() int {
-	if e.share == 0 {
-		return sixteenths
-	}
-	return int(e.share)
-}
-
-// learn what a page took on the link. It may be pending again.
-func (t *table) learn(e *entry, share uint8) {
-	if share == 0 {
-		return
-	}
-	if e.data != nil {
-		t.shares += int(share) - e.expected()
-	}
-	e.share = share
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"bumpless/migrate/policy/policytest"
 	"bumpless/migrate/stream"
 )
 
@@ -23,7 +24,7 @@ func ages(t *testing.T, intervalMs, passes int) (list []time.Duration) {
 	must(t, err)
 	s := &source{cfg: SourceConfig{PassIntervalMs: intervalMs}, policy: rule{}, pipe: ours, send: &sender{}, hurry: make(chan struct{}), began: time.Now()}
 	s.report = func(e Event) {
-		clock := binary.BigEndian.Uint32(s.table.entries[1].data[:]) - 1
+		clock := binary.BigEndian.Uint32(s.table.data[1][:]) - 1
 		if e.Pass.Number > 2 {
 			list = append(list, time.Since(epoch)-time.Duration(clock)*time.Millisecond)
 		}
@@ -35,7 +36,7 @@ func ages(t *testing.T, intervalMs, passes int) (list []time.Duration) {
 		must(t, err)
 		switch record.Kind {
 		case stream.RAMStart:
-			s.table = newTable(rule{hold: always}, h, record.Blocks, 1000)
+			s.table = newTable(rule{Holds: policytest.Always}, h, record.Blocks, 1000)
 			s.passes.Store(1)
 		case stream.Page:
 			must(t, p.page(record))

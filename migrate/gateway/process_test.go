@@ -63,17 +63,25 @@ func waitUntil(t *testing.T, what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// A daemon that is killed takes both ends of the gateway's pipes with it: the
-// gateway must roll back although it cannot write a line about it.
-func TestAKilledDaemonsGatewayGivesTheGuestBack(t *testing.T) {
-	b := newBench(t)
+// drainingProcess is a move whose source's gateway is a process of its own, and
+// waits while it drains.
+func drainingProcess(t *testing.T) (b *bench, stdin io.WriteCloser, lines *bufio.Scanner, stdout io.Closer) {
+	t.Helper()
+	b = newBench(t)
 	b.source.BudgetMs, b.source.PauseAt = 20_000, Draining
 	b.destinationOnly()
-	_, stdin, lines, stdout := b.sourceProcess()
+	_, stdin, lines, stdout = b.sourceProcess()
 	phaseIn(t, lines, Draining)
 	if status, _ := b.src.is(); status != "paused" {
 		t.Fatalf("the guest is %s; want paused", status)
 	}
+	return b, stdin, lines, stdout
+}
+
+// A daemon that is killed takes both ends of the gateway's pipes with it: the
+// gateway must roll back although it cannot write a line about it.
+func TestAKilledDaemonsGatewayGivesTheGuestBack(t *testing.T) {
+	b, stdin, _, stdout := drainingProcess(t)
 	stdout.Close()
 	stdin.Close()
 	waitUntil(t, "the guest to run on", 2*time.Second, func() bool { s, _ := b.src.is(); return s == "running" })
@@ -152,11 +160,7 @@ func TestTheDaemonsAnswerDecides(t *testing.T) {
 }
 
 func TestAGatewayThatWaitsInAPhaseGoesOnWhenItIsTold(t *testing.T) {
-	b := newBench(t)
-	b.source.BudgetMs, b.source.PauseAt = 20_000, Draining
-	b.destinationOnly()
-	_, stdin, lines, _ := b.sourceProcess()
-	phaseIn(t, lines, Draining)
+	b, stdin, lines, _ := drainingProcess(t)
 	time.Sleep(50 * time.Millisecond)
 	if status, _ := b.src.is(); status != "paused" {
 		t.Fatalf("the guest is %s; want paused", status)

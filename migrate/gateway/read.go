@@ -74,7 +74,7 @@ func (s *source) startTable(record stream.Record) error {
 	s.ram = ram
 	if s.cfg.TracePath != "" {
 		var err error
-		if s.recorder, err = newRecorder(s.cfg.TracePath, time.Duration(s.cfg.TraceMs)*time.Millisecond, s.hasher, len(s.table.entries)); err != nil {
+		if s.recorder, err = newRecorder(s.cfg.TracePath, time.Duration(s.cfg.TraceMs)*time.Millisecond, s.hasher, len(s.table.data)); err != nil {
 			return err
 		}
 	}

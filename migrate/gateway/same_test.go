@@ -35,7 +35,7 @@ func TestPagesWithTheSameContentLeadToTheGuestsMemory(t *testing.T) {
 			}
 			for range m.random.IntN(12) {
 				if c := m.random.IntN(connections); c != slow {
-					if _, other := m.table.queue.next(c); other {
+					if line, _ := m.table.pages.Line(c); line.Stolen {
 						stolen++
 					}
 					m.send(c)
@@ -132,8 +132,8 @@ func TestPagesOfZerosGoInRuns(t *testing.T) {
 		must(t, m.table.arrive(0, i*stream.PageSize, nil, 0))
 	}
 	m.send(0)
-	if n := len(m.wires[0][0].Body); m.table.queue.length != 0 || n != 12 {
-		t.Errorf("%d pages are left, and %d bytes written; want 0, 12", m.table.queue.length, n)
+	if n := len(m.wires[0][0].Body); m.table.pages.Queued() != 0 || n != 12 {
+		t.Errorf("%d pages are left, and %d bytes written; want 0, 12", m.table.pages.Queued(), n)
 	}
 	m.finish(1, nil)
 }

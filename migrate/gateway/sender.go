@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bumpless/migrate/link"
+	"bumpless/migrate/pages"
 )
 
 // sender writes to all connections of a move: one goroutine for each takes
@@ -113,7 +114,7 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 		err := o.write(f, writeWait)
 		b.share = 0
 		if content > 0 {
-			b.share = uint8(max(1, (len(f.Body)*sixteenths+content-1)/content))
+			b.share = uint8(max(1, (len(f.Body)*pages.Sixteenths+content-1)/content))
 			s.shrunk.add(content, len(f.Body))
 		}
 		if more := t.put(&b); more && s.ladder != nil {

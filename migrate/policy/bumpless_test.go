@@ -10,23 +10,31 @@ func backlogged(pass uint32, backlog time.Duration) Moment {
 	return Moment{Pass: pass, Now: time.Duration(pass) * 200 * ms, QueuedBytes: int64(backlog / ms * 10_000), Ratio: 1, LinkBytesPerS: 10e6, Interval: 200 * ms}
 }
 
+// holdCase is a page that arrives while the link has work for so long.
+type holdCase struct {
+	name    string
+	page    Page
+	backlog time.Duration
+	hold    bool
+}
+
+func checkHolds(t *testing.T, name string, cases []holdCase) {
+	t.Helper()
+	for _, c := range cases {
+		if got := newPolicy(t, name).Hold(c.page, backlogged(c.page.LastPass, c.backlog)); got != c.hold {
+			t.Errorf("%s: Hold() = %v; want %v", c.name, got, c.hold)
+		}
+	}
+}
+
 func TestBumplessHoldsWhatIsWrittenAgainWhileTheLinkHasOtherWork(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		page    Page
-		backlog time.Duration
-		hold    bool
-	}{
+	checkHolds(t, "bumpless", []holdCase{
 		{"the bulk", dirtied(), time.Second, false},
 		{"once, busy link", dirtied(5), 150 * ms, true},
 		{"once, idle link", dirtied(5), 50 * ms, false},
 		{"always, busy link", dirtied(2, 3, 4, 5), 150 * ms, true},
 		{"always, idle link", dirtied(2, 3, 4, 5), 50 * ms, false},
-	} {
-		if got := newPolicy(t, "bumpless").Hold(c.page, backlogged(c.page.LastPass, c.backlog)); got != c.hold {
-			t.Errorf("%s: Hold() = %v; want %v", c.name, got, c.hold)
-		}
-	}
+	})
 }
 
 func TestBumplessFillsTheLinkWithTheLeastWrittenPagesFirst(t *testing.T) {

@@ -111,12 +111,7 @@ func TestPagesAreReleased(t *testing.T) {
 
 func TestARSendsOnlyWhatIsWrittenLaterThanItMatters(t *testing.T) {
 	every := func(passes uint32) Page { return dirtied(2, 2+passes, 2+2*passes, 2+3*passes) }
-	for _, c := range []struct {
-		name    string
-		page    Page
-		backlog time.Duration
-		hold    bool
-	}{
+	checkHolds(t, "ar", []holdCase{
 		{"the bulk is sent", dirtied(), time.Second, false},
 		{"nothing is known of a first write", dirtied(7), 0, true},
 		{"every 200 ms, idle link", every(1), 0, true},
@@ -124,10 +119,5 @@ func TestARSendsOnlyWhatIsWrittenLaterThanItMatters(t *testing.T) {
 		{"every second, backlog of 500 ms", every(5), 500 * ms, false},
 		{"every second, backlog of 800 ms", every(5), 800 * ms, true},
 		{"every second, backlog of 3 s", every(5), 3 * time.Second, true},
-	} {
-		m := Moment{Pass: c.page.LastPass, Now: c.page.LastAt, QueuedBytes: int64(c.backlog / ms * 10_000), Ratio: 1, LinkBytesPerS: 10e6, Interval: 200 * ms}
-		if got := newPolicy(t, "ar").Hold(c.page, m); got != c.hold {
-			t.Errorf("%s: Hold() = %v; want %v", c.name, got, c.hold)
-		}
-	}
+	})
 }

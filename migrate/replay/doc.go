@@ -6,7 +6,9 @@
 // compress. It is recorded by `bumpless trace`, at a gateway
 // (gateway.SourceConfig.TracePath), or made from a Load. Run moves the traced guest:
 //
-//	trace -> guest's memory -> passes -> table -> policy -> link -> Figures
+//	trace -> guest's memory -> passes -> pages.Table -> policy -> link -> Figures
+//
+// The table is the very one that the gateway runs.
 //
 // # What is modelled, and how
 //

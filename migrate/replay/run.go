@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"bumpless/migrate/pages"
 	"bumpless/migrate/policy"
 )
 
@@ -14,7 +15,7 @@ type move struct {
 	Settings
 	policy  policy.Policy
 	guest   *memory
-	table   *table
+	table   *pages.Table[content]
 	wire    *wire
 	now     time.Duration
 	dirty   []uint32
@@ -40,13 +41,16 @@ func RunPolicy(t Trace, p policy.Policy, s Settings) (Figures, error) {
 	if err := errors.Join(t.Check(), s.check()); err != nil {
 		return Figures{}, err
 	}
-	m := &move{Settings: s, policy: p, guest: newMemory(t), table: newTable(p, t.Pages, s.HeldPages),
+	m := &move{Settings: s, policy: p, guest: newMemory(t), table: pages.New[content](p, int(t.Pages), s.HeldPages),
 		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}}
 	m.look()
 	for m.out.Outcome == "" {
 		m.step()
 	}
-	m.out.LinkBytes, m.out.Passes, m.out.Total = m.wire.sent, m.table.pass-1, m.now
+	m.out.LinkBytes, m.out.Passes, m.out.Total = m.wire.sent, m.table.Pass()-1, m.now
+	if m.table.Stopped() {
+		m.out.Passes++ // the last look
+	}
 	return m.out, nil
 }
 
@@ -76,8 +80,8 @@ func (m *move) step() {
 		m.out.FirstPass = m.now
 		m.wire.raw, m.wire.packed = 0, 0 // what comes from now on shrinks otherwise
 	}
-	pass := m.table.pass
-	brought := m.table.passEnd(m.moment, false)
+	pass := m.table.Pass()
+	brought := m.table.PassEnd(m.moment())
 	m.send()
 	d := m.policy.Decide(m.situation(pass, brought))
 	m.out.Estimate = d.Estimate
@@ -122,15 +126,16 @@ func (m *move) read(stopped bool) {
 	for _, page := range m.dirty {
 		m.now += m.ReadPage
 		m.send()
-		for !stopped && len(m.table.queue) >= m.QueuePages {
+		for !stopped && m.table.Queued() >= m.QueuePages {
 			m.now = max(m.now, m.wire.free)
 			m.send()
 		}
 		if !stopped {
 			m.guest.runTo(m.now)
 		}
-		wasEmpty := len(m.table.queue) == 0
-		m.table.arrive(page, m.guest.content[page], m.moment(), stopped)
+		wasEmpty := m.table.Queued() == 0
+		c := m.guest.content[page]
+		m.table.Arrive(int(page), c, c.number == 0, m.now)
 		if wasEmpty {
 			m.wire.free = max(m.wire.free, m.now)
 		}
@@ -139,41 +144,57 @@ func (m *move) read(stopped bool) {
 
 // send lets the link catch up with now.
 func (m *move) send() {
-	for len(m.table.queue) > 0 && m.wire.free <= m.now {
-		if b := m.table.fill(); b.pages > 0 {
-			m.wire.write(b)
+	for m.table.Queued() > 0 && m.wire.free <= m.now {
+		if b := m.fill(); b.pages > 0 {
+			m.wire.write(&b)
+			for _, at := range b.at {
+				m.table.Learn(at, b.share)
+			}
 		}
 	}
 }
 
+// fill takes the next batch out of the queue.
+func (m *move) fill() (b batch) {
+	line, some := m.table.Line(0)
+	for some && b.pages < maxPages {
+		out, ok := m.table.Pop(line, len(b.at) < maxContents)
+		if !ok {
+			break
+		}
+		b.add(out, m.table.Newest(out.At))
+	}
+	return b
+}
+
+// moment is what the pages' table is told at the end of a pass.
 func (m *move) moment() policy.Moment {
-	return policy.Moment{Pass: m.table.pass, Now: m.now, QueuedBytes: m.table.queuedBytes(), Ratio: m.wire.ratio(),
-		LinkBytesPerS: m.wire.rate(m.now), Interval: m.PassInterval}
+	return policy.Moment{Now: m.now, Ratio: m.wire.ratio(), LinkBytesPerS: m.wire.rate(m.now), Interval: m.PassInterval}
 }
 
 func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
 	m.dirtied = m.dirtied.Add(b, m.found[0]-m.found[1])
-	b.SentSteady, b.Rate = m.table.lastSteady, m.dirtied
+	b.SentSteady, b.Rate = m.table.SentSteady(), m.dirtied
 	return policy.Situation{
 		Now: m.now, Pass: pass, AllSentOnce: true,
-		PendingBytes: m.table.pendingBytes(), ArrivedBytes: int64(b.Arrived) * PageSize,
+		PendingBytes: int64(m.table.Pending()) * PageSize, ArrivedBytes: int64(b.Arrived) * PageSize,
 		Dirtying:      m.found[0] - m.found[1],
 		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+policy.StopAllowance-m.found[0]) * PageSize,
-		InFlightBytes: m.wire.inFlight(m.now), Ratio: m.table.ratio(b.Fresh), LinkBytesPerS: m.wire.rate(m.now),
-		Fixed: m.FixedEstimate, Regions: m.table.regions(), Budget: m.Budget, Margin: m.Margin,
+		InFlightBytes: m.wire.inFlight(m.now), Ratio: m.table.Ratio(b.Fresh), LinkBytesPerS: m.wire.rate(m.now),
+		Fixed: m.FixedEstimate, Regions: pages.Regions(m.table.Waiting()), Budget: m.Budget, Margin: m.Margin,
 	}
 }
 
 // switchover stops the guest, sends all there is, and commits or rolls back.
 func (m *move) switchover() {
 	t0 := m.now
-	m.table.passEnd(m.moment, true)
+	m.table.LetGo()
 	m.idleUntilNow()
 	m.now += m.Costs.StopToRAMEnd
 	m.read(true) // what it had found before
 	m.dirty = m.guest.take(m.dirty)
 	m.read(true)
-	for len(m.table.queue) > 0 {
+	for m.table.Queued() > 0 {
 		m.now = max(m.now, m.wire.free)
 		m.send()
 	}

@@ -3,10 +3,12 @@ package replay
 import (
 	"fmt"
 	"time"
+
+	"bumpless/migrate/pages"
 )
 
 // PageSize in bytes.
-const PageSize = 4096
+const PageSize = pages.Size
 
 // Class is what is known of a page's content.
 type Class uint8
@@ -17,15 +19,13 @@ const (
 	Zero      Class = 0
 	Unchanged Class = 1 // written, but equal to what it was
 	packed    Class = 2 // packed+0 is one sixteenth, packed+15 incompressible
-	maxClass  Class = packed + sixteenths - 1
-
-	sixteenths = 16
+	maxClass  Class = packed + pages.Sixteenths - 1
 )
 
 // Packed is the class of a content that compresses to n bytes.
 func Packed(n int) Class {
-	s := (n + PageSize/sixteenths - 1) / (PageSize / sixteenths)
-	return packed + Class(min(max(s, 1), sixteenths)-1)
+	s := (n + PageSize/pages.Sixteenths - 1) / (PageSize / pages.Sixteenths)
+	return packed + Class(min(max(s, 1), pages.Sixteenths)-1)
 }
 
 // Bytes of the content when it is compressed; 0 for Zero and Unchanged.
@@ -33,7 +33,7 @@ func (c Class) Bytes() int64 {
 	if c < packed {
 		return 0
 	}
-	return int64(c-packed+1) * PageSize / sixteenths
+	return int64(c-packed+1) * PageSize / pages.Sixteenths
 }
 
 // Span is a number of pages in a row of one class.

@@ -1,13 +1,22 @@
 package replay
 
-import "time"
+import (
+	"time"
+
+	"bumpless/migrate/pages"
+)
 
 // What the link's format adds: to each batch a frame's head and a TLS record,
 // to each page its head.
 const (
-	batchPages = 16
 	frameBytes = 64
 	headBytes  = 10
+)
+
+// A batch is full with so many contents, or so many pages: see gateway/batch.go.
+const (
+	maxContents = 16
+	maxPages    = 4 * maxContents
 )
 
 // wire is the link: one batch at a time.
@@ -22,27 +31,34 @@ type wire struct {
 
 // batch to write: contents, and pages of zeros that go with them.
 type batch struct {
-	pages  int64
-	raw    int64
-	packed int64
+	pages  int
+	at     []int // of each content
+	packed int64 // what they are compressed to
+	share  uint8 // that each took on the link, in sixteenths of a page: known when it has been written
 }
 
-func (b *batch) add(c content) {
+func (b *batch) add(out pages.Out, c content) {
 	b.pages++
-	if c.number != 0 {
-		b.raw += PageSize
+	if out.Content {
+		b.at = append(b.at, out.At)
 		b.packed += int64(c.packed)
 	}
 }
 
-func (w *wire) write(b batch) {
-	body := b.raw
+func (w *wire) write(b *batch) {
+	raw := int64(len(b.at)) * PageSize
+	body := headBytes * int64(b.pages)
 	if w.compress {
-		body = b.packed
+		body += b.packed
+	} else {
+		body += raw
 	}
-	w.put(frameBytes + headBytes*b.pages + body)
-	w.raw += b.raw
+	w.put(frameBytes + body)
+	w.raw += raw
 	w.packed += body
+	if raw > 0 {
+		b.share = uint8(max(1, (body*pages.Sixteenths+raw-1)/raw))
+	}
 }
 
 func (w *wire) put(bytes int64) {

@@ -20,28 +20,23 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"bumpless/appliance/testbed"
 )
 
 type options struct {
-	out, binary, cache string
-	record             string // folder for traces; "": measure
-	selection          selection
-	runs               int
-	quick, resume      bool
+	record        string // folder for traces; "": measure
+	selection     selection
+	runs          int
+	quick, resume bool
 }
 
 func main() {
 	testbed.Enter()
 	o := options{}
-	flag.StringVar(&o.out, "out", "out/bench", "folder for migrate.json and migrate.html")
-	flag.StringVar(&o.binary, "binary", "out/bumpless", "the program")
-	flag.StringVar(&o.cache, "cache", "out/cache", "folder of the protection guest (make guest)")
+	tool := testbed.NewTool("out/bench", "migrate.json and migrate.html")
 	flag.BoolVar(&o.quick, "quick", false, "a part that takes less than ten minutes, one run each")
 	flag.BoolVar(&o.resume, "resume", false, "keep the rows of an earlier bench, and run what is missing")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each method")
@@ -56,40 +51,23 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	tool.Main("bench", func(ctx context.Context, dir string) error { return run(ctx, o, tool, dir) })
 }
 
-func run(ctx context.Context, o options) error {
-	for _, path := range []*string{&o.out, &o.binary, &o.cache} {
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = absolute
-	}
-	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	g, err := newRig(dir, o.binary, o.cache)
+func run(ctx context.Context, o options, t *testbed.Tool, dir string) error {
+	g, err := newRig(dir, t.Binary, t.Cache)
 	if err != nil {
 		return err
 	}
 	if o.record != "" {
 		return errors.Join(g.record(ctx, o.selection, o.record), g.close())
 	}
-	return errors.Join(g.bench(ctx, o), g.close())
+	return errors.Join(g.bench(ctx, o, t.Out), g.close())
 }
 
 // bench measures what is planned and shows it.
-func (g *rig) bench(ctx context.Context, o options) error {
-	r, err := openResults(o.out, o.resume)
+func (g *rig) bench(ctx context.Context, o options, out string) error {
+	r, err := openResults(out, o.resume)
 	if err != nil {
 		return err
 	}
@@ -99,11 +77,11 @@ func (g *rig) bench(ctx context.Context, o options) error {
 		return ended
 	}
 	// What was measured is shown even if the bench was interrupted.
-	if err := writePage(o.out, r.Rows); err != nil {
+	if err := writePage(out, r.Rows); err != nil {
 		return errors.Join(ended, err)
 	}
 	print(os.Stdout, r.Rows)
-	fmt.Printf("\nThe rows are in %s, the plots in %s.\n", r.Path(), filepath.Join(o.out, pageName))
+	fmt.Printf("\nThe rows are in %s, the plots in %s.\n", r.Path(), filepath.Join(out, pageName))
 	return ended
 }
 

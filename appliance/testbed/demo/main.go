@@ -12,9 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"bumpless/appliance/testbed"
@@ -25,47 +23,30 @@ const wholeDemo = 10 * time.Minute
 
 func main() {
 	testbed.Enter()
-	out := flag.String("out", "out", "folder for demo.json and demo.html")
-	binary := flag.String("binary", "out/bumpless", "the program")
-	cache := flag.String("cache", "out/cache", "folder of the protection guest (make guest)")
+	tool := testbed.NewTool("out", "demo.json and demo.html")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, wholeDemo)
-	defer cancel()
-	if err := run(ctx, *out, *binary, *cache); err != nil {
-		fmt.Fprintln(os.Stderr, "demo: FAILED:", err)
-		os.Exit(1)
-	}
+	tool.Main("demo: FAILED", func(ctx context.Context, dir string) error {
+		ctx, cancel := context.WithTimeout(ctx, wholeDemo)
+		defer cancel()
+		return run(ctx, tool, dir)
+	})
 }
 
-func run(ctx context.Context, out, binary, cache string) error {
-	for _, path := range []*string{&out, &binary, &cache} {
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = absolute
-	}
-	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	s, err := newStory(ctx, dir, binary, cache)
+func run(ctx context.Context, t *testbed.Tool, dir string) error {
+	s, err := newStory(ctx, dir, t.Binary, t.Cache)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	told := s.tell()
-	if err := s.cluster.SaveLogs(out, "demo"); err != nil {
+	if err := s.cluster.SaveLogs(t.Out, "demo"); err != nil {
 		return err
 	}
 	// What was measured is written even if a promise was broken.
-	if err := s.result.write(out); err != nil {
+	if err := s.result.write(t.Out); err != nil {
 		return err
 	}
-	if err := s.record.write(out, s.result); err != nil {
+	if err := s.record.write(t.Out, s.result); err != nil {
 		return err
 	}
 	s.result.print(os.Stdout)
@@ -75,6 +56,6 @@ func run(ctx context.Context, out, binary, cache string) error {
 	if err := s.result.judge(); err != nil {
 		return err
 	}
-	fmt.Printf("\nEvery promise was kept. The figures are in %s, the timeline in %s.\n", filepath.Join(out, "demo.json"), filepath.Join(out, "demo.html"))
+	fmt.Printf("\nEvery promise was kept. The figures are in %s, the timeline in %s.\n", filepath.Join(t.Out, "demo.json"), filepath.Join(t.Out, "demo.html"))
 	return nil
 }

@@ -26,16 +26,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 
 	"bumpless/appliance/testbed"
 	"bumpless/appliance/testbed/rows"
 )
 
 type options struct {
-	out, binary, cache string
+	binary, cache      string
 	only               string
 	seed               uint64
 	count, most        int
@@ -46,9 +43,7 @@ type options struct {
 func main() {
 	testbed.Enter()
 	o := options{}
-	flag.StringVar(&o.out, "out", "out/faults", "folder for faults.json")
-	flag.StringVar(&o.binary, "binary", "out/bumpless", "the program")
-	flag.StringVar(&o.cache, "cache", "out/cache", "folder of the protection guest (make guest)")
+	tool := testbed.NewTool("out/faults", "faults.json")
 	flag.IntVar(&o.count, "count", 200, "switchovers, half of them with a fault")
 	flag.Uint64Var(&o.seed, "seed", 1, "gives the order of the faults")
 	flag.BoolVar(&o.quick, "quick", false, "each fault once, in one phase, in less than two minutes")
@@ -58,12 +53,7 @@ func main() {
 	flag.IntVar(&o.marginMs, "margin", 30, "part of it, in ms, kept for a roll-back; the site file's default")
 	flag.StringVar(&o.only, "only", "", "FAULT or FAULT/PHASE: nothing else")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		os.Exit(1)
-	}
+	tool.Main("faults", func(ctx context.Context, dir string) error { return run(ctx, o, tool, dir) })
 }
 
 // quickCount: two of three switchovers have a fault.
@@ -89,28 +79,17 @@ func (o options) plan() (plan, error) {
 	return plan{deck: some, count: o.count, faulted: 1, of: 1}, nil
 }
 
-func run(ctx context.Context, o options) error {
-	for _, path := range []*string{&o.out, &o.binary, &o.cache} {
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = absolute
-	}
+func run(ctx context.Context, o options, t *testbed.Tool, dir string) error {
 	p, err := o.plan()
 	if err != nil {
 		return err
 	}
-	r, err := rows.Open[Row](o.out, "faults.json", o.resume)
+	r, err := rows.Open[Row](t.Out, "faults.json", o.resume)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	dir, err := os.MkdirTemp("", "bumpless-") // short: a socket's path has 108 bytes
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+	o.binary, o.cache = t.Binary, t.Cache
 	h, err := newHarness(dir, o)
 	if err != nil {
 		return err

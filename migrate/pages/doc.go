@@ -1,0 +1,18 @@
+// Package pages is the table of a guest's pages at the source of a move: which
+// wait, which are on their way, and what a policy is asked about each. It is pure,
+// and knows no contents and no threads: the gateway runs it under a lock, beside
+// the contents themselves, and the replay runs it against a modelled link.
+//
+//	        Arrive                      Pop
+//	idle ------------> queued ------------------------> idle
+//	  |                  ^   Arrive, as it was sent --> idle (it stays in the queue, as nothing)
+//	  |  Arrive, Hold    |
+//	  +--------------> held   PassEnd, Release; LetGo
+//
+// A page that waits and arrives again keeps its place: only its newest content is
+// ever sent. What a page's content is, a Tag says: two contents of one page are
+// the same if their tags are.
+package pages
+
+// Size of a page, in bytes.
+const Size = 4096

@@ -1,0 +1,201 @@
+package pages
+
+import (
+	"time"
+
+	"bumpless/migrate/policy"
+)
+
+// Where a page stands.
+type state uint8
+
+const (
+	idle   state = iota // nothing to send
+	held                // waits until the policy lets it go
+	queued              // waits for a sender
+)
+
+// entry is what is known of one page.
+type entry[Tag comparable] struct {
+	history policy.Page
+	newest  Tag    // of the content that arrived last
+	sent    Tag    // of what was sent last
+	version uint32 // of what was sent last; 0: never sent
+	state   state
+	content bool  // a content is kept for it: it waits, and is not zero
+	listed  bool  // in waiting
+	carrier uint8 // connection that sent it last and keeps its content
+	carried bool  // there is one
+	share   uint8 // see Learn
+}
+
+// Table of all pages of a guest, which are numbered from 0.
+type Table[Tag comparable] struct {
+	policy  policy.Policy
+	drop    bool // what the destination has is not sent again
+	entries []entry[Tag]
+	queue   queue
+	likes   func(at int) uint64 // see Carry
+	waiting []int               // holds every held page once, and some that were let go since
+	held    int                 // pages
+	maxHeld int
+	stopped bool
+	pass    uint32
+	link    policy.Moment // what the last pass's end said of the link
+
+	pending int            // contents that are kept: held or queued, not zero
+	shares  int            // that those are expected to take on the link, in sixteenths
+	brought policy.Brought // by this pass
+	// freshShares of the fresh pages: of this pass, and of the last.
+	freshShares, lastFreshShares int
+	// sentSteady of the pages that came in two passes in a row: of this pass, and
+	// of the last.
+	sentSteady, lastSentSteady int
+}
+
+// New table of a guest with so many pages, of which at most maxHeld are held at a
+// time. Passes count from 1.
+func New[Tag comparable](p policy.Policy, pages, maxHeld int) *Table[Tag] {
+	return &Table[Tag]{policy: p, drop: p.Traits().DropUnchanged, entries: make([]entry[Tag], pages), maxHeld: maxHeld, pass: 1}
+}
+
+// Kept says what becomes of the room that a page's content is kept in.
+type Kept uint8
+
+// What becomes of it.
+const (
+	None        Kept = iota // no content is kept, and none was
+	Taken                   // the content is the page's only one that is kept
+	Overwritten             // the content takes the place of an older one
+	Freed                   // an older content is not needed any more, and this one neither
+)
+
+// Arrive takes in that a page came from the guest, with the content that tag
+// stands for, or as a page of zeros. was is the tag of what it had before.
+func (t *Table[Tag]) Arrive(at int, is Tag, zero bool, now time.Duration) (was Tag, kept Kept) {
+	e := &t.entries[at]
+	was, e.newest = e.newest, is
+	e.history = e.history.Touch(t.pass, now)
+	t.brought.Add(e.history, e.state != idle)
+	if e.state == idle {
+		t.freshShares += e.expected()
+	}
+	if t.drop && e.version != 0 && is == e.sent {
+		return was, t.forget(e)
+	}
+	kept = t.keep(e, !zero)
+	switch {
+	case e.state == queued:
+	case !t.stopped && (e.state == held || t.held < t.maxHeld) && t.policy.Hold(e.history, t.moment(now)):
+		t.hold(at)
+	default:
+		t.enqueue(at)
+	}
+	return was, kept
+}
+
+// keep a content for a page, or none.
+func (t *Table[Tag]) keep(e *entry[Tag], content bool) Kept {
+	was := e.content
+	e.content = content
+	switch {
+	case content && was:
+		return Overwritten
+	case content:
+		t.pending++
+		t.shares += e.expected()
+		return Taken
+	case was:
+		t.pending--
+		t.shares -= e.expected()
+		return Freed
+	}
+	return None
+}
+
+// forget what waits for a page: the destination has it already. A queued page
+// stays in the queue, as one with nothing to send.
+func (t *Table[Tag]) forget(e *entry[Tag]) Kept {
+	if e.state == held {
+		t.held--
+	}
+	e.state = idle
+	return t.keep(e, false)
+}
+
+func (t *Table[Tag]) hold(at int) {
+	e := &t.entries[at]
+	if e.state != held {
+		e.state = held
+		t.held++
+	}
+	if !e.listed {
+		e.listed = true
+		t.waiting = append(t.waiting, at)
+	}
+}
+
+func (t *Table[Tag]) enqueue(at int) {
+	e := &t.entries[at]
+	if e.state == held {
+		t.held--
+	}
+	e.state = queued
+	switch connections := uint64(len(t.queue.own)); {
+	case e.carried:
+		t.queue.addFor(int(e.carrier), at)
+	case e.content && connections > 0 && t.likes != nil:
+		t.queue.addFor(int(t.likes(at)%connections), at) // where its like go
+	default:
+		t.queue.add(at)
+	}
+}
+
+// moment is what the policy may know now.
+func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
+	m := t.link
+	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(t.queue.length)*Size
+	return m
+}
+
+// PassEnd closes a pass: it lets go what has been quiet, and says what the pass
+// brought. Of link, the time and what is known of the link count, until the next
+// pass ends.
+func (t *Table[Tag]) PassEnd(link policy.Moment) policy.Brought {
+	t.link = link
+	brought := t.brought
+	t.pass++
+	t.brought = policy.Brought{}
+	t.lastSentSteady, t.sentSteady = t.sentSteady, 0
+	t.lastFreshShares, t.freshShares = t.freshShares, 0
+	still := t.waiting[:0]
+	for _, at := range t.waiting {
+		e := &t.entries[at]
+		if e.state == held && t.policy.Release(e.history, t.moment(link.Now)) {
+			t.enqueue(at)
+		}
+		if e.listed = e.state == held; e.listed {
+			still = append(still, at)
+		}
+	}
+	t.waiting = still
+	return brought
+}
+
+// LetGo queues everything that is held: the guest is stopped, and nothing is held
+// from now on. What was dirtied longest ago goes first, since it is the least
+// likely to come once more. It looks at held pages only: walking over all of a
+// large guest's pages would take as long as a budget.
+func (t *Table[Tag]) LetGo() {
+	t.stopped = true
+	for _, recent := range []bool{false, true} {
+		for _, at := range t.waiting {
+			if e := &t.entries[at]; e.state == held && (e.history.LastPass+1 >= t.pass) == recent {
+				t.enqueue(at)
+			}
+		}
+	}
+}
+
+// Newest is the tag of a page's content that arrived last.
+func (t *Table[Tag]) Newest(at int) Tag { return t.entries[at].newest }

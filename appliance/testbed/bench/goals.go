@@ -21,7 +21,7 @@ type verdict string
 const (
 	met     verdict = "met"
 	missed  verdict = "missed"
-	noRival verdict = "no rival" // QEMU moved this guest by none of its methods
+	noRival verdict = "no rival" // QEMU moved this guest by none of its methods, or not with this pause
 	// beyond: what is wanted is less than the limit of the link allows.
 	beyond verdict = "out of reach"
 )

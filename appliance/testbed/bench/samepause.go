@@ -3,7 +3,7 @@ package main
 import "fmt"
 
 // Ratios that are wanted of a policy's medians against QEMU relaxed to its pause:
-// 22 % less time and 19 % less data (Chao W. 2018).
+// 22 % less time and 19 % less data, the goal against the published algorithms.
 const (
 	timeToRelaxed  = 0.78
 	bytesToRelaxed = 0.81
@@ -68,7 +68,9 @@ func qemuAsItComes(s scene, all []comparison) (summary, bool) {
 	return summary{}, false
 }
 
-// samePause compares a policy's figure with that of QEMU relaxed to its pause.
+// samePause compares a policy's figure with that of QEMU relaxed to its pause. A
+// QEMU that needed a longer one in every run is a rival only as far as it is
+// beaten all the same: a figure that it has better it has for the longer stop.
 func (c comparison) samePause(ours, relaxed summary, figure, format string, unit, wanted float64, of func(summary) spread) goal {
 	g := goal{scene: c.scene, figure: fmt.Sprintf("%s of %s, same pause", figure, ours.method), ours: fmt.Sprintf(format+", stop %.0f ms", of(ours).median*unit, ours.stop.median),
 		against: fmt.Sprintf("%s: %s", relaxed.method, relaxed.outcome()), wanted: fmt.Sprintf("<= %.2f x", wanted), verdict: noRival}
@@ -78,5 +80,11 @@ func (c comparison) samePause(ours, relaxed summary, figure, format string, unit
 	g.against = fmt.Sprintf(format+" %s, limit %.0f ms, stop %.0f ms", of(relaxed).median*unit, relaxed.method, relaxed.downtimeLimit.median, relaxed.stop.median)
 	g.ratio = ratio(of(ours).median, of(relaxed).median)
 	g.verdict = verdictOf(g.ratio <= wanted)
+	if relaxed.tries.min > 1 {
+		g.against += ", none at the same"
+		if g.verdict == missed {
+			g.verdict = noRival
+		}
+	}
 	return g
 }

@@ -86,9 +86,10 @@ func writePage(dir string, measured []Row) error {
 
 func render(rows []Row) ([]byte, error) {
 	t, err := template.New("bench").Funcs(template.FuncMap{
-		"f":    func(x float64) string { return fmt.Sprintf("%.1f", x) },
-		"mb":   func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) },
-		"link": linkName,
+		"f":     func(x float64) string { return fmt.Sprintf("%.1f", x) },
+		"mb":    func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) },
+		"link":  linkName,
+		"limit": downtimeLimit,
 	}).Parse(pageText)
 	if err != nil {
 		return nil, err
@@ -114,9 +115,10 @@ func (c comparison) draw() drawing {
 		d.Names = append(d.Names, label{Y: barTop(i) + baseline, Text: m.method})
 	}
 	limitBytes, limitS := spread{}, spread{}
-	if len(c.methods) > 0 {
-		last := c.methods[len(c.methods)-1] // ours, when there is one
-		limitBytes, limitS = last.limitBytes, last.limitS
+	for _, m := range c.methods { // the last one of ours, when there is one
+		if limitS.n == 0 || !isNative(m.method) {
+			limitBytes, limitS = m.limitBytes, m.limitS
+		}
 	}
 	d.Panels = []panel{
 		c.panel(0, "total time, s", "%.2f", 1, limitS.median, "limit", func(s summary) spread { return s.total }),
@@ -163,4 +165,15 @@ func class(method string) string {
 		return "default"
 	}
 	return "ours"
+}
+
+// downtimeLimit that a run's QEMU had; of one that was relaxed, with its tries.
+func downtimeLimit(r Row) string {
+	switch {
+	case r.Tries > 0:
+		return fmt.Sprintf("%d (try %d)", r.DowntimeLimitMs, r.Tries)
+	case isNative(r.Method) && r.Outcome != notTried:
+		return fmt.Sprint(r.BudgetMs)
+	}
+	return "-"
 }

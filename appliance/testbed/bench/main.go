@@ -5,7 +5,8 @@
 //	load    what the guest does to its memory meanwhile (cases.go)
 //	link    one LAN between two hosts, shaped in both directions; bytes are
 //	        counted at its ports
-//	method  qemu-…, or the name of one of our policies
+//	method  qemu-…, or the name of one of our policies; qemu-relaxed… (relaxed.go)
+//	        is given the pause that one of ours showed just before
 //
 // It writes migrate.json (one Row for each run) after every run, and at the end
 // migrate.html and a table of medians with the goals. Everything that takes
@@ -95,7 +96,7 @@ func (g *rig) all(ctx context.Context, trials []trial, r results) error {
 		if err := g.prepare(ctx, t); err != nil {
 			return err
 		}
-		row, err := g.measure(ctx, t)
+		row, err := g.measure(ctx, t, r.Rows)
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // what was interrupted is no result
 		}

@@ -69,17 +69,46 @@ func (m *measurement) end() error {
 }
 
 // measure carries out one trial and leaves the guest running, on one of the two
-// hosts. An error means that the guest is in no known state.
-func (g *rig) measure(ctx context.Context, t trial) (Row, error) {
+// hosts. rows are those of earlier trials. An error means that the guest is in no
+// known state.
+func (g *rig) measure(ctx context.Context, t trial, rows []Row) (Row, error) {
 	m := &measurement{g: g, from: g.At, to: pair.Other(g.At), row: Row{Load: t.load.name, LinkBitsPerS: t.cable.bitsPerS, RTTMs: float64(t.cable.rttMs), Method: t.method, Run: t.run, BudgetMs: t.budgetMs}}
-	err := m.run(ctx, t)
+	err := m.run(ctx, t, rows)
 	if err != nil {
 		m.row.Outcome, m.row.Reason = failed, err.Error()
 	}
 	return m.row, err
 }
 
-func (m *measurement) run(ctx context.Context, t trial) (err error) {
+func (m *measurement) run(ctx context.Context, t trial, rows []Row) (err error) {
+	if err := m.migrate(ctx, t, rows); err != nil || m.row.Outcome == notTried {
+		return err
+	}
+	g := m.g
+	if m.row.CorruptPages, err = g.Verify(); err != nil {
+		return err
+	}
+	m.row.BlackoutMs = milliseconds(g.Blackout(m.from, m.began, m.began.Add(time.Duration(m.row.TotalS*float64(time.Second)))))
+	m.row.LimitBytes, err = g.measureLimit(ctx)
+	m.row.LimitS = float64(m.row.LimitBytes) / g.bytesPerS
+	return err
+}
+
+func (m *measurement) migrate(ctx context.Context, t trial, rows []Row) error {
+	if x, ok := relaxationOf(t.method); ok {
+		return m.relaxed(ctx, t, x, rows)
+	}
+	return m.attempt(ctx, func() error {
+		i := slices.IndexFunc(natives, func(n native) bool { return n.name == t.method })
+		if i >= 0 {
+			return m.g.migrateNative(ctx, natives[i], t.budgetMs, m)
+		}
+		return m.g.migrateOurs(ctx, t.method, t.budgetMs, m)
+	})
+}
+
+// attempt starts a destination, lets the guest migrate and leaves one copy.
+func (m *measurement) attempt(ctx context.Context, migrate func() error) (err error) {
 	g := m.g
 	if m.epoch, err = g.Start(ctx, m.to, true); err != nil {
 		return err
@@ -90,30 +119,13 @@ func (m *measurement) run(ctx context.Context, t trial) (err error) {
 	if m.pids[1], err = g.PID(m.to, m.epoch); err != nil {
 		return err
 	}
-	if err := g.migrate(ctx, t, m); err != nil {
+	if err := migrate(); err != nil {
 		return err
 	}
 	if err := m.end(); err != nil {
 		return err
 	}
-	if err := g.settle(ctx, m); err != nil {
-		return err
-	}
-	if m.row.CorruptPages, err = g.Verify(); err != nil {
-		return err
-	}
-	m.row.BlackoutMs = milliseconds(g.Blackout(m.from, m.began, m.began.Add(time.Duration(m.row.TotalS*float64(time.Second)))))
-	m.row.LimitBytes, err = g.measureLimit(ctx)
-	m.row.LimitS = float64(m.row.LimitBytes) / g.bytesPerS
-	return err
-}
-
-func (g *rig) migrate(ctx context.Context, t trial, m *measurement) error {
-	i := slices.IndexFunc(natives, func(n native) bool { return n.name == t.method })
-	if i >= 0 {
-		return g.migrateNative(ctx, natives[i], t.budgetMs, m)
-	}
-	return g.migrateOurs(ctx, t.method, t.budgetMs, m)
+	return g.settle(ctx, m)
 }
 
 // settle does what the daemons do after a move: one copy goes on. The source's

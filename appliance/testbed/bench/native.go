@@ -58,7 +58,7 @@ func (g *rig) migrateNative(ctx context.Context, n native, budgetMs int, m *meas
 	if err := source.Execute(ctx, "migrate", uri, nil); err != nil {
 		return err
 	}
-	return g.follow(ctx, source, destination, m)
+	return g.follow(ctx, n, source, destination, m)
 }
 
 // configure sets everything that matters: this QEMU may have been through
@@ -81,11 +81,15 @@ func (n native) configure(ctx context.Context, q *qmp.Client, budgetMs int) erro
 }
 
 // follow waits for the end of the migration.
-func (g *rig) follow(ctx context.Context, source, destination *qmp.Client, m *measurement) error {
+func (g *rig) follow(ctx context.Context, n native, source, destination *qmp.Client, m *measurement) error {
 	limit := time.NewTimer(nativeLimit)
 	defer limit.Stop()
 	var p pause
-	cancelled := false
+	cancelled := ""
+	cancel := func(why string) error {
+		cancelled = why
+		return source.Execute(ctx, "migrate_cancel", nil, nil)
+	}
 	for {
 		select {
 		case e, open := <-source.Events:
@@ -97,10 +101,16 @@ func (g *rig) follow(ctx context.Context, source, destination *qmp.Client, m *me
 				p.stop = e.At
 			case "cancelled", "failed":
 				m.row.Outcome, m.row.Reason = failed, "QEMU says "+status(e)
-				if cancelled {
-					m.row.Outcome, m.row.Reason = notConverged, fmt.Sprintf("cancelled after %v", nativeLimit)
+				if cancelled != "" {
+					m.row.Outcome, m.row.Reason = notConverged, "cancelled after "+cancelled
 				}
 				return nil
+			case "MIGRATION_PASS":
+				if tried := e.At.Sub(m.began); n.impatient && cancelled == "" && hopeless(passOf(e), tried) {
+					if err := cancel(fmt.Sprintf("%d passes in %.0f s", passOf(e), tried.Seconds())); err != nil {
+						return err
+					}
+				}
 			}
 		case e, open := <-destination.Events:
 			if !open {
@@ -110,8 +120,7 @@ func (g *rig) follow(ctx context.Context, source, destination *qmp.Client, m *me
 				p.resume = e.At
 			}
 		case <-limit.C:
-			cancelled = true
-			if err := source.Execute(ctx, "migrate_cancel", nil, nil); err != nil {
+			if err := cancel(nativeLimit.String()); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -134,6 +143,22 @@ func status(e qmp.Event) string {
 		return data.Status
 	}
 	return e.Name
+}
+
+// hopeless tells when a try of a relaxed method is given up.
+func hopeless(pass int, tried time.Duration) bool {
+	return pass > patiencePasses && tried >= patienceTime
+}
+
+// passOf the event that QEMU begins another pass, from 1; 0: it says none.
+func passOf(e qmp.Event) int {
+	var data struct {
+		Pass int `json:"pass"`
+	}
+	if json.Unmarshal(e.Data, &data) != nil {
+		return 0
+	}
+	return data.Pass
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -15,7 +15,7 @@ type Row struct {
 	Method       string  `json:"method"`          // qemu-…, or the name of a policy of ours
 	Run          int     `json:"run"`
 	// Outcome is moved, not-converged (QEMU, after a minute), failed; of ours
-	// also refused, rolled-back, in-doubt.
+	// also refused, rolled-back, in-doubt; of QEMU relaxed also not-tried.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
 	// TotalS is from the order to migrate to the guest running on, there or here.
@@ -26,6 +26,10 @@ type Row struct {
 	BlackoutMs float64 `json:"blackout_ms"`
 	StopMs     float64 `json:"stop_ms"` // the hypervisor's: from STOP to RESUME
 	BudgetMs   int     `json:"budget_ms"`
+	// Of QEMU relaxed only: the downtime-limit of the last try, and how many there
+	// were, each at twice the limit of the one before. All else is of the last one.
+	DowntimeLimitMs int `json:"downtime_limit_ms,omitempty"`
+	Tries           int `json:"tries,omitempty"`
 	// LinkBytes both ways, counted at the hosts' ports: frames whole.
 	LinkBytes int64 `json:"link_bytes"`
 	// LimitBytes is the guest's non-zero, distinct pages after the run,

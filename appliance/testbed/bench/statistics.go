@@ -41,6 +41,9 @@ type summary struct {
 	blackout  spread // ms
 	stop      spread // ms
 	linkBytes spread
+	// of QEMU relaxed, over the runs that moved the guest
+	downtimeLimit spread // ms
+	tries         spread
 	// over all runs
 	limitBytes, limitS                                   spread
 	sourceCPU, gatewayCPU, othersCPU, gatewayPeak, tried spread
@@ -124,6 +127,10 @@ func (s *summary) summarise() {
 	s.blackout = ofMoved(func(r Row) float64 { return r.BlackoutMs })
 	s.stop = ofMoved(func(r Row) float64 { return r.StopMs })
 	s.linkBytes = ofMoved(func(r Row) float64 { return float64(r.LinkBytes) })
+	if _, relaxed := relaxationOf(s.method); relaxed {
+		s.downtimeLimit = ofMoved(func(r Row) float64 { return float64(r.DowntimeLimitMs) })
+		s.tries = ofMoved(func(r Row) float64 { return float64(r.Tries) })
+	}
 	s.limitBytes = all(func(r Row) float64 { return float64(r.LimitBytes) })
 	s.limitS = all(func(r Row) float64 { return r.LimitS })
 	s.sourceCPU = all(func(r Row) float64 { return r.SourceCPUS })

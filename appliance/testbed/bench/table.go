@@ -11,15 +11,15 @@ func print(to io.Writer, rows []Row) {
 	all := compare(rows)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	line("\nload\tlink\tbudget\tmethod\tmoved\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tsource CPU, s\tgateways CPU, s\tothers CPU, s\tpeak, MB\tcorrupt")
+	line("\nload\tlink\tbudget\tmethod\tQEMU's limit, ms\tmoved\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tsource CPU, s\tgateways CPU, s\tothers CPU, s\tpeak, MB\tcorrupt")
 	for _, c := range all {
 		for _, m := range c.methods {
-			line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%.1f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, m.success(),
+			line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%.1f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, c.limitText(m), m.success(),
 				m.total.text("%.2f", 1), m.blackout.text("%.0f", 1), m.stop.text("%.0f", 1), m.linkBytes.text("%.1f", 1e-6),
 				m.limitBytes.median/1e6, m.limitS.median, m.sourceCPU.median, m.gatewayCPU.median, m.othersCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
 		}
 	}
-	line("\nload\tlink\tbudget\tgoal of %s\tours\tQEMU's best\tratio\twanted\tverdict", defaultPolicy)
+	line("\nload\tlink\tbudget\tgoal (of %s)\tours\tQEMU's best, or relaxed\tratio\twanted\tverdict", defaultPolicy)
 	for _, g := range judge(all) {
 		line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", g.load, linkName(g.linkBitsPerS, g.rttMs), g.budgetMs, g.figure, g.ours, g.against, ratioText(g.ratio), g.wanted, g.verdict)
 	}
@@ -33,6 +33,14 @@ func ratioText(r float64) string {
 		return ""
 	}
 	return fmt.Sprintf("%.2f", r)
+}
+
+// limitText is QEMU's downtime-limit; ours have none.
+func (c comparison) limitText(m summary) string {
+	if _, relaxed := relaxationOf(m.method); isNative(m.method) && !relaxed {
+		return fmt.Sprint(c.budgetMs)
+	}
+	return m.downtimeLimit.text("%.0f", 1)
 }
 
 // success is how many runs moved the guest, and what became of the others.

@@ -140,13 +140,26 @@ func startOn(cmd *exec.Cmd, cpus []int) error {
 	return err
 }
 
+// memory of the guest: a file that QEMU shares, so that an incoming guest's pages
+// can be written past QEMU (package gateway, "Guest RAM at the destination"). It
+// bears the name that the machine gives its RAM by itself, and which the stream
+// bears: so a guest moves from and to a QEMU whose memory is not shared. Of a
+// machine whose name for it is not known, it is not.
+func memory(s Spec) []string {
+	a := []string{"-m", strconv.Itoa(s.MemoryMiB)}
+	if !strings.HasPrefix(s.Machine, "pc") && !strings.HasPrefix(s.Machine, "q35") {
+		return a
+	}
+	return append(a, "-object", fmt.Sprintf("memory-backend-memfd,id=pc.ram,size=%dM,share=on", s.MemoryMiB), "-machine", "memory-backend=pc.ram")
+}
+
 func arguments(s Spec, dir string, incoming bool) ([]string, error) {
 	socket := func(id, name string) string {
 		return fmt.Sprintf("socket,id=%s,path=%s,server=on,wait=off", id, filepath.Join(dir, name))
 	}
 	a := []string{
 		"-name", "guest=" + s.Name, "-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=on",
-		"-M", s.Machine, "-accel", s.Accel, "-cpu", s.CPU, "-smp", strconv.Itoa(s.VCPUs), "-m", strconv.Itoa(s.MemoryMiB),
+		"-M", s.Machine, "-accel", s.Accel, "-cpu", s.CPU, "-smp", strconv.Itoa(s.VCPUs),
 		"-chardev", socket("qmp", daemonSocket), "-mon", "chardev=qmp,mode=control",
 		"-chardev", socket("move", moveSocket), "-mon", "chardev=move,mode=control",
 		// A ring: a guest that talks for years must not fill the host.
@@ -154,6 +167,7 @@ func arguments(s Spec, dir string, incoming bool) ([]string, error) {
 		"-device", "virtio-rng-pci",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 	}
+	a = append(a, memory(s)...)
 	if s.Kernel != "" {
 		a = append(a, "-kernel", s.Kernel, "-initrd", s.Initrd, "-append", s.Cmdline)
 	}

@@ -24,6 +24,15 @@ func TestArgumentsOfACopy(t *testing.T) {
 			t.Errorf("arguments() = %s; want %q in it", line, want)
 		}
 	}
+	// The name is that which the machine gives its RAM by itself.
+	if want := "-m 512 -object memory-backend-memfd,id=pc.ram,size=512M,share=on -machine memory-backend=pc.ram"; !strings.Contains(line, want) {
+		t.Errorf("arguments() = %s; want %q in it", line, want)
+	}
+	spec.Machine = "virt-10.0"
+	if other, err := arguments(spec, "/d", false); err != nil || slices.Contains(other, "-object") {
+		t.Errorf("arguments() of a machine whose RAM has another name = %v, %v; want no shared memory", other, err)
+	}
+	spec.Machine = "pc-q35-10.0"
 	if strings.Contains(line, "-incoming") {
 		t.Error("a copy that is started has no -incoming")
 	}

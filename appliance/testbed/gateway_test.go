@@ -38,9 +38,12 @@ func (r *rig) moveAway(policy string) (*move, *gateway.Result) {
 	r.t.Helper()
 	for try := 1; ; try++ {
 		m := r.begin(func(s *gateway.SourceConfig, _ *gateway.DestinationConfig) { s.Policy = policy })
-		result, _ := m.settle()
+		result, arrived := m.settle()
 		if result == nil || result.StopMs > budgetMs {
 			r.t.Fatalf("%s: result = %+v; want a stop of at most %d ms", policy, result, budgetMs)
+		}
+		if result.Outcome == gateway.Moved && arrived.WrittenBytes == 0 {
+			r.t.Errorf("%s: the guest's pages went through QEMU's stream; want them written to the memory that it shares", policy)
 		}
 		m.runsOnlyOn(r.at)
 		if result.Outcome == gateway.Moved && result.DigestEqual {

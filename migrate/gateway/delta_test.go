@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ type moving struct {
 	wires  [][]link.Frame // under way on each connection
 	dst    *destination
 	out    bytes.Buffer // what the destination's QEMU is handed
+	shared *os.File     // its memory, of every other seed; nil: all pages go through out
 	kinds  map[link.Kind]int
 }
 
@@ -37,6 +39,9 @@ func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.
 		m.keep[i].limit = slotsEach
 	}
 	m.dst = &destination{hasher: h, cfg: DestinationConfig{RAMBytes: 1 << 30}, out: stream.NewWriter(&m.out, 4096), started: make(chan struct{})}
+	if seed%2 == 1 {
+		m.shared, m.dst.pid = sharedMemory(t, movingPages*stream.PageSize), os.Getpid()
+	}
 	must(t, m.dst.passOn(configFrame))
 	must(t, m.dst.passOn(startFrame(movingPages*stream.PageSize)))
 	return m
@@ -94,6 +99,10 @@ func (m *moving) finish(seed uint64, guest map[uint64][]byte) {
 			m.t.Fatalf("seed %d: page 0x%x differs", seed, offset)
 		}
 	}
+	if m.shared != nil {
+		m.dst.ram.close()
+		must(m.t, m.shared.Close()) // two files could not be told apart
+	}
 }
 
 // memory as the destination's QEMU has it.
@@ -101,12 +110,17 @@ func (m *moving) memory() map[uint64]string {
 	must(m.t, m.dst.out.End())
 	must(m.t, m.dst.out.Flush())
 	r, memory := stream.NewReader(&m.out, 8192), map[uint64]string{}
+	if m.shared != nil {
+		memory = readMemory(m.t, m.shared)
+	}
 	for {
 		record, err := r.Next()
 		must(m.t, err)
 		switch {
 		case record.Last:
 			return memory
+		case record.Kind == stream.Page && m.shared != nil:
+			m.t.Fatalf("page 0x%x went through QEMU; want it in the memory that QEMU shares", record.Offset)
 		case record.Kind == stream.Page:
 			memory[record.Offset] = string(record.Data)
 		}

@@ -34,6 +34,8 @@ type destination struct {
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
 	hasher   *hasher
+	pid      int  // of the QEMU
+	ram      *ram // nil: all pages go through out
 	blocks   []stream.Block
 	first    []int
 	pages    []received
@@ -79,7 +81,18 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 	}
 	result.TotalS = time.Since(d.began).Seconds()
 	result.LinkBytes = d.meter.Sent.Load() + d.meter.Received.Load()
+	result.WrittenBytes = d.written()
 	return result, nil
+}
+
+// written bytes of guest RAM, past QEMU.
+func (d *destination) written() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ram == nil {
+		return 0
+	}
+	return d.ram.bytes
 }
 
 func (d *destination) phase(p Phase) { d.report(Event{Phase: p, AtMs: ms(time.Since(d.began))}) }
@@ -98,6 +111,9 @@ func (d *destination) close() {
 	if d.qemu != nil {
 		d.qemu.Close()
 	}
+	d.mu.Lock() // a receiver may still be writing
+	defer d.mu.Unlock()
+	d.ram.close()
 }
 
 // lastWordWait is for the source to read why: the daemon waits for this
@@ -131,6 +147,7 @@ func (d *destination) run(ctx context.Context) error {
 	if d.qemu, err = qmp.Dial(ctx, d.cfg.QMP); err != nil {
 		return err
 	}
+	d.pid = d.qemu.PeerPID()
 	if err := d.startIncoming(ctx); err != nil {
 		return err
 	}
@@ -270,6 +287,9 @@ func (d *destination) passOn(f link.Frame) error {
 	if uint64(total)*stream.PageSize > d.cfg.RAMBytes {
 		return fmt.Errorf("the source announces %d MiB of RAM, this guest has %d MiB", total*stream.PageSize>>20, d.cfg.RAMBytes>>20)
 	}
+	if d.ram, err = openRAM(d.pid, blocks); err != nil {
+		return err
+	}
 	d.blocks, d.pages = blocks, make([]received, total)
 	close(d.started)
 	return nil
@@ -293,7 +313,7 @@ func (d *destination) apply(pages []link.Page) error {
 			}
 		}
 	}
-	return nil
+	return d.ram.flush() // the pages' memory is used again
 }
 
 // page writes one page, if it is newer; mu is held.
@@ -302,11 +322,22 @@ func (d *destination) page(p link.Page, index uint64, t tag) error {
 	if p.Version <= was.version {
 		return nil
 	}
-	if err := d.out.Page(int(p.Block), index*stream.PageSize, p.Data); err != nil {
-		return fmt.Errorf("hand a page to QEMU: %w", err)
+	if err := d.write(int(p.Block), index*stream.PageSize, p.Data, was.newest != tag{}); err != nil {
+		return err
 	}
 	d.sum.replace(was.newest, t)
 	was.version, was.newest = p.Version, t
+	return nil
+}
+
+// write hands a page on; held: what is there now is not zero.
+func (d *destination) write(block int, offset uint64, data []byte, held bool) error {
+	if d.ram.has(block) {
+		return d.ram.page(offset, data, held)
+	}
+	if err := d.out.Page(block, offset, data); err != nil {
+		return fmt.Errorf("hand a page to QEMU: %w", err)
+	}
 	return nil
 }
 

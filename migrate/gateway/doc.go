@@ -4,6 +4,7 @@
 // destination's gateway makes a valid stream again.
 //
 //	source QEMU =socketpair=> reader -> table -> senders =N mutual-TLS=> receivers -> writer =socketpair=> QEMU -S
+//	                                                                              \=> its RAM
 //
 // # The switchover is a commit with a deadline
 //
@@ -73,6 +74,20 @@
 // 0.5 % of RAMBytes, and both DeltaCacheMiB, which are half of RAMBytes
 // unless it is set; a peer or a guest that claims more is refused before memory
 // is taken.
+//
+// # Guest RAM at the destination
+//
+// A QEMU whose guest's RAM is a shared memory file (memory-backend-memfd, as
+// package guest starts it) is not handed pages: the destination's gateway writes
+// them to the file, and the stream brings the device state and what is no RAM
+// (video memory, ROMs). It finds the file itself, by the process behind the monitor
+// (SO_PEERCRED) and by the block that is of its size; where that is not one file
+// and one block, pages go through the stream. Each page is copied twice less, and
+// QEMU's part, which no second core shares, is gone: a move of an idle guest at
+// 1 Gbit/s, of two hosts on two cores, took 0.45 s instead of 0.70 s.
+//
+// Nothing changes for what is proved: tags are computed of what is written, all of
+// it is written before the digests are compared, and QEMU reads none of it before.
 //
 // # Deltas
 //
@@ -239,20 +254,24 @@ type Pass struct {
 	KeptBytesPerS float64 `json:"kept_bytes_per_s,omitempty"`
 }
 
-// Result of a move. The destination fills Outcome, Reason and RAMBytes only.
+// Result of a move. The destination fills Outcome, Reason, TotalS, LinkBytes and
+// WrittenBytes only.
 type Result struct {
-	Outcome     Outcome `json:"outcome"`
-	Reason      string  `json:"reason,omitempty"`
-	Policy      string  `json:"policy,omitempty"`
-	BudgetMs    int     `json:"budget_ms,omitempty"`
-	EstimateMs  float64 `json:"estimate_ms"`
-	StopMs      float64 `json:"stop_ms"` // T0 to RUNNING, or to the source's own resume
-	TotalS      float64 `json:"total_s"`
-	LinkBytes   int64   `json:"link_bytes"`           // both ways, TLS included
-	DiskBytes   int64   `json:"disk_bytes,omitempty"` // both ways, beside LinkBytes
-	RAMBytes    uint64  `json:"ram_bytes"`
-	DigestEqual bool    `json:"digest_equal"`
-	Passes      uint32  `json:"passes"`
+	Outcome    Outcome `json:"outcome"`
+	Reason     string  `json:"reason,omitempty"`
+	Policy     string  `json:"policy,omitempty"`
+	BudgetMs   int     `json:"budget_ms,omitempty"`
+	EstimateMs float64 `json:"estimate_ms"`
+	StopMs     float64 `json:"stop_ms"` // T0 to RUNNING, or to the source's own resume
+	TotalS     float64 `json:"total_s"`
+	LinkBytes  int64   `json:"link_bytes"`           // both ways, TLS included
+	DiskBytes  int64   `json:"disk_bytes,omitempty"` // both ways, beside LinkBytes
+	RAMBytes   uint64  `json:"ram_bytes"`
+	// WrittenBytes of guest RAM that the destination's gateway wrote itself, and not
+	// through QEMU's stream.
+	WrittenBytes int64  `json:"written_bytes,omitempty"`
+	DigestEqual  bool   `json:"digest_equal"`
+	Passes       uint32 `json:"passes"`
 	// Parts of the stop, in ms since T0; 0: not reached.
 	Parts StopParts `json:"parts"`
 }

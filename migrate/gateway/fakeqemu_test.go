@@ -43,6 +43,7 @@ type fakeQEMU struct {
 	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
 	slow      time.Duration // that it takes to read a page
+	shared    *os.File      // the memory, that of an incoming guest
 	clock     bool          // page 1 bears the time in ms at which it was found dirty
 
 	// In place of the guest of a few pages: what writes and reads the streams.
@@ -290,6 +291,20 @@ func (q *fakeQEMU) loaded() {
 	}
 }
 
+// readShared adds what was written to the memory file.
+func (q *fakeQEMU) readShared() {
+	if q.shared == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for offset, page := range readMemory(q.t, q.shared) {
+		if page != "" {
+			q.memory[offset] = binary.BigEndian.Uint32([]byte(page))
+		}
+	}
+}
+
 // load is the destination's incoming migration.
 func (q *fakeQEMU) load(pipe *os.File) {
 	q.mu.Lock()
@@ -309,6 +324,7 @@ func (q *fakeQEMU) load(pipe *os.File) {
 		}
 		if err == nil && record.Last {
 			if _, err = r.Tail(); err == nil && !q.failLoad {
+				q.readShared()
 				q.loaded()
 				q.ended("completed")
 				_ = stream.WriteReturn(pipe, stream.ReturnMessage{Type: stream.ReturnShut, Data: make([]byte, 4)}) // nobody may listen

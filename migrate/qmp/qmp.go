@@ -94,6 +94,23 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	return c, nil
 }
 
+// PeerPID is the process at the other end, which made the socket (SO_PEERCRED,
+// unix(7)); 0 when the kernel does not say.
+func (c *Client) PeerPID() (pid int) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(peer.Pid)
+		}
+	}); err != nil {
+		return 0
+	}
+	return pid
+}
+
 func (c *Client) read() {
 	defer close(c.Events)
 	defer close(c.done)

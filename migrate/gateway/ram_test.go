@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"bumpless/migrate/stream"
+
+	"golang.org/x/sys/unix"
+)
+
+// sharedMemory is a memory file as QEMU makes it, with something in it. This
+// process is the QEMU.
+func sharedMemory(t testing.TB, size int) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("memory-backend-memfd", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	must(t, err)
+	file := os.NewFile(uintptr(fd), "memory")
+	t.Cleanup(func() { file.Close() })
+	_, err = file.WriteAt(bytes.Repeat([]byte("what the firmware left"), size/22+1)[:size], 0)
+	must(t, err)
+	return file
+}
+
+// readMemory returns the pages; "" for zeros.
+func readMemory(t testing.TB, file *os.File) map[uint64]string {
+	t.Helper()
+	info, err := file.Stat()
+	must(t, err)
+	b := make([]byte, info.Size())
+	_, err = file.ReadAt(b, 0)
+	must(t, err)
+	memory, zeros := map[uint64]string{}, string(make([]byte, stream.PageSize))
+	for offset := 0; offset < len(b); offset += stream.PageSize {
+		if page := string(b[offset : offset+stream.PageSize]); page != zeros {
+			memory[uint64(offset)] = page
+		} else {
+			memory[uint64(offset)] = ""
+		}
+	}
+	return memory
+}
+
+func TestAGuestsPagesAreWrittenToTheMemoryThatItsQEMUShares(t *testing.T) {
+	b := newBench(t)
+	b.dst.shared = sharedMemory(t, fakePages*stream.PageSize)
+	b.src.hot = 64
+	b.begin()
+	r, d := b.result(0), b.result(1)
+	if r.Outcome != Moved || !r.DigestEqual || d.Outcome != Moved {
+		t.Fatalf("%+v, %+v; want moved", r, d)
+	}
+	if want := int64(fakePages) * 2 / 3 * stream.PageSize; d.WrittenBytes < want {
+		t.Errorf("%d bytes were written past QEMU; want at least %d", d.WrittenBytes, want)
+	}
+	if !maps.Equal(b.src.memory, b.dst.memory) {
+		t.Error("the memories differ")
+	}
+}
+
+func TestMemoryThatCannotBeToldApartIsFilledThroughTheStream(t *testing.T) {
+	const size = 256 * stream.PageSize
+	file := sharedMemory(t, size)
+	ours, other := stream.Block{Name: "pc.ram", Size: size}, stream.Block{Name: "vga", Size: 2 * size}
+	for _, c := range []struct {
+		why    string
+		blocks []stream.Block
+		pid    int
+		want   bool
+	}{
+		{"one block of the file's size", []stream.Block{other, ours}, os.Getpid(), true},
+		{"two of them", []stream.Block{ours, ours}, os.Getpid(), false},
+		{"none", []stream.Block{other}, os.Getpid(), false},
+		{"the kernel does not say whose process it is", []stream.Block{ours}, 0, false},
+	} {
+		before := readMemory(t, file)
+		r, err := openRAM(c.pid, c.blocks)
+		if err != nil || (r != nil) != c.want {
+			t.Fatalf("%s: openRAM() = %v, %v; want one: %v", c.why, r, err, c.want)
+		}
+		if !c.want && !maps.Equal(readMemory(t, file), before) {
+			t.Errorf("%s: the memory was written", c.why)
+		}
+		if c.want {
+			if r.block != 1 || slices.ContainsFunc(slices.Collect(maps.Values(readMemory(t, file))), func(page string) bool { return page != "" }) {
+				t.Errorf("%s: block %d, not empty", c.why, r.block)
+			}
+			r.close()
+			_, err = file.WriteAt([]byte("something"), 0)
+			must(t, err)
+		}
+	}
+	second := sharedMemory(t, size)
+	defer second.Close()
+	if r, err := openRAM(os.Getpid(), []stream.Block{ours}); r != nil || err != nil {
+		t.Errorf("two files: openRAM() = %v, %v; want none", r, err)
+	}
+}
+
+func TestMemoryThatCannotGrowIsAnErrorAndNotASignal(t *testing.T) {
+	const size = 16 * stream.PageSize
+	sharedMemory(t, size)
+	r, err := openRAM(os.Getpid(), []stream.Block{{Size: size}})
+	must(t, err)
+	defer r.close()
+	must(t, r.file.Truncate(stream.PageSize))
+	_, err = unix.FcntlInt(r.file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW)
+	must(t, err)
+	must(t, r.page(0, make([]byte, stream.PageSize), false))
+	must(t, r.flush())
+	must(t, r.page(stream.PageSize, make([]byte, stream.PageSize), false))
+	if err := r.flush(); err == nil || !strings.Contains(err.Error(), "0x1000") {
+		t.Errorf("flush() = %v; want an error that names the place", err)
+	}
+}

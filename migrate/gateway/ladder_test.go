@@ -33,7 +33,7 @@ func TestTheEffortFollowsTheLink(t *testing.T) {
 				// Compressing one batch and writing another go on at once.
 				busy := max(compressing, writing) * float64(senders)
 				seconds := func(s float64) time.Duration { return time.Duration(s * 1e9) }
-				if l.sent(senders, content, seconds(compressing), seconds(busy)); batch > 8000 && l.now() != was {
+				if l.sent(senders, content, int(content*r.ratio), seconds(compressing), seconds(busy)); batch > 8000 && l.now() != was {
 					changes++
 				}
 			}
@@ -44,10 +44,29 @@ func TestTheEffortFollowsTheLink(t *testing.T) {
 	}
 }
 
+// Memory that does not compress is soon through a compressor, however slow the rung
+// would be for what does: that says nothing of the link.
+func TestTheSlowestRungIsForSlowLinksOnly(t *testing.T) {
+	for _, c := range []struct {
+		mbitPerS float64
+		want     link.Effort
+	}{{200, link.Thorough}, {1000, link.Usual}} {
+		l := newLadder()
+		for range 4000 {
+			const content = 64 << 10
+			writing := time.Duration(content / (c.mbitPerS / 8) / 1e6 * 1e9)
+			l.sent(1, content, content, writing/10, writing)
+		}
+		if got := l.now(); got != c.want {
+			t.Errorf("%.0f Mbit/s of what does not compress: effort %d; want %d", c.mbitPerS, got, c.want)
+		}
+	}
+}
+
 func TestASmallGuestOverAFastLinkIsCompressedAllTheSame(t *testing.T) {
 	l := newLadder()
 	for range 30 << 4 { // 30 MiB, all the time in the compressor
-		l.sent(1, 64<<10, time.Millisecond, time.Millisecond)
+		l.sent(1, 64<<10, 40<<10, time.Millisecond, time.Millisecond)
 	}
 	if l.now() != link.Usual {
 		t.Errorf("effort %d after 30 MiB; want %d", l.now(), link.Usual)
@@ -57,7 +76,7 @@ func TestASmallGuestOverAFastLinkIsCompressedAllTheSame(t *testing.T) {
 func TestALittleSaysNothingAboutTheLink(t *testing.T) {
 	l := newLadder()
 	for range 15 {
-		l.sent(1, 64<<10, time.Microsecond, time.Millisecond)
+		l.sent(1, 64<<10, 40<<10, time.Microsecond, time.Millisecond)
 	}
 	if l.now() != link.Usual {
 		t.Errorf("effort %d after less than a window; want %d", l.now(), link.Usual)

@@ -118,7 +118,7 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 			s.shrunk.add(content, len(f.Body))
 		}
 		if more := t.put(&b); more && s.ladder != nil {
-			s.ladder.sent(len(s.conns), len(body), compressing, time.Since(begun))
+			s.ladder.sent(len(s.conns), len(body), len(f.Body), compressing, time.Since(begun))
 		}
 		if err != nil {
 			return err

@@ -21,7 +21,8 @@ func sharedMemory(t testing.TB, size int) *os.File {
 	must(t, err)
 	file := os.NewFile(uintptr(fd), "memory")
 	t.Cleanup(func() { file.Close() })
-	_, err = file.WriteAt(bytes.Repeat([]byte("what the firmware left"), size/22+1)[:size], 0)
+	must(t, file.Truncate(int64(size)))
+	_, err = file.WriteAt(bytes.Repeat([]byte("what the firmware left"), 10*stream.PageSize/22), 0)
 	must(t, err)
 	return file
 }

@@ -69,7 +69,7 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
 	defer cancel()
 	d := &destination{cfg: cfg, report: report, began: time.Now(), all: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
-		control: make(chan link.Frame, 4), failed: make(chan error, maxConnections+1)}
+		control: make(chan link.Frame, 4), failed: make(chan error, maxConnections+2)}
 	defer d.close()
 	result := Result{Outcome: Failed}
 	err := d.run(ctx)
@@ -148,6 +148,7 @@ func (d *destination) run(ctx context.Context) error {
 		return err
 	}
 	d.pid = d.qemu.PeerPID()
+	go d.watchQEMU()
 	if err := d.startIncoming(ctx); err != nil {
 		return err
 	}
@@ -196,6 +197,15 @@ func (d *destination) startIncoming(ctx context.Context) error {
 	// say; but they must be read.
 	go func() { _, _ = io.Copy(io.Discard, ours) }()
 	return nil
+}
+
+// watchQEMU tells of its end: what is written to its memory needs no QEMU.
+func (d *destination) watchQEMU() {
+	select {
+	case <-d.qemu.Gone():
+		d.failed <- errGone
+	case <-d.gone:
+	}
 }
 
 // receive takes the frames of one connection.

@@ -118,3 +118,20 @@ func TestMemoryThatCannotGrowIsAnErrorAndNotASignal(t *testing.T) {
 		t.Errorf("flush() = %v; want an error that names the place", err)
 	}
 }
+
+// Its memory can be written all the same.
+func TestAQEMUThatDiesWhileItsMemoryIsWrittenEndsTheMoveBeforeTheStop(t *testing.T) {
+	b := newBench(t)
+	b.dst.shared = sharedMemory(t, fakePages*stream.PageSize)
+	b.onEvent = func(side string, e Event) {
+		if side == "source" && e.Pass != nil && e.Pass.Number == 1 {
+			b.dst.die()
+		}
+	}
+	b.src.hot = fakePages
+	b.begin()
+	r := b.result(0)
+	if _, stops := b.src.is(); r.Outcome != Failed || stops != 0 || !strings.Contains(r.Reason, "QEMU is gone") {
+		t.Errorf("%+v after %d stops; want failed without one, since the destination's QEMU is gone", r, stops)
+	}
+}

@@ -111,6 +111,9 @@ func (c *Client) PeerPID() (pid int) {
 	return pid
 }
 
+// Gone is closed when the connection has ended.
+func (c *Client) Gone() <-chan struct{} { return c.done }
+
 func (c *Client) read() {
 	defer close(c.Events)
 	defer close(c.done)

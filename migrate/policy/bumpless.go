@@ -17,8 +17,8 @@ import "time"
 // the time that passes (over the last 100 ms) and is 10 ms or more above the
 // fixed cost. Above the limit it is hopeless when the estimate has not fallen by
 // a fifth of the time that passed since it was best, and by a twentieth, for 500
-// ms and 3 passes; or when 1.9 times the first pass's time is over and it would
-// take half of that time more.
+// ms and 3 passes; or when 1.9 times the first pass's time is over, or will be
+// with the next pass, and it would take half of that time more.
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.

@@ -89,6 +89,24 @@ func TestBumplessRefusesWhatComesDownTooSlowly(t *testing.T) {
 	}
 }
 
+// A hot set that waits for the link makes passes of 0.7 s: what is not refused in one
+// of them is only in the next.
+func TestBumplessRefusesBeforeAPassThatWouldTakeItBeyondTwoFirstPasses(t *testing.T) {
+	const first = 1900 * ms
+	var list []int
+	var at time.Duration
+	for i := range 20 {
+		list = append(list, 1300-100*i)
+	}
+	d, _ := after(t, "bumpless", list, func(s *Situation) {
+		s.Now = first + 7*(s.Now-bulkTime)
+		at = s.Now
+	})
+	if d.Verdict != Refuse || at > 2*first {
+		t.Errorf("verdict %d at %v, the first pass took %v; want Refuse within twice that", d.Verdict, at, first)
+	}
+}
+
 func TestBumplessRefusesWithinTwoFirstPassesWhatWillNotFitSoon(t *testing.T) {
 	const first = 2 * time.Second
 	begun := func(s *Situation) { s.Now += first - bulkTime }

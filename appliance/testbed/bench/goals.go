@@ -82,10 +82,12 @@ func (c comparison) success(ours summary) goal {
 			if r.Outcome != "refused" || r.FirstPassS == 0 || r.TotalS > refusalPasses*r.FirstPassS {
 				g.verdict = missed
 			}
-			if r.FirstPassS > 0 {
-				g.ratio = max(g.ratio, r.TotalS/r.FirstPassS)
+			if passes := r.TotalS / max(r.FirstPassS, 1e-9); r.FirstPassS == 0 || passes > g.ratio {
+				g.ours = fmt.Sprintf("%s after %.1f s, first pass %.1f s", r.Outcome, r.TotalS, r.FirstPassS)
+				if r.FirstPassS > 0 {
+					g.ratio = passes
+				}
 			}
-			g.ours = fmt.Sprintf("%s after %.1f s, first pass %.1f s", r.Outcome, r.TotalS, r.FirstPassS)
 		}
 	}
 	return g

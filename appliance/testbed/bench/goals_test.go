@@ -142,6 +142,16 @@ func TestARefusalIsASuccessOnlyOfWhatDoesNotFitAndInTime(t *testing.T) {
 	}
 }
 
+func TestOfSeveralRefusalsTheLatestIsShown(t *testing.T) {
+	refused := func(run int, totalS float64) Row {
+		return without(row("hot16", 200e6, "bumpless", run, totalS, 0, 0, 90), "refused", "needs 2x the link", 3)
+	}
+	g := goalsOf(refused(1, 4.5), refused(2, 7.5), refused(3, 3))["success"]
+	if want := "refused after 7.5 s, first pass 3.0 s"; g.ours != want || g.ratio != 2.5 || g.verdict != missed {
+		t.Errorf("success = %+v; want missed at 2.50, %s", g, want)
+	}
+}
+
 func TestOverrunsAndCorruptPagesAreCounted(t *testing.T) {
 	late := row("mix", 1e9, "delayed", 1, 2, 400, 301, 60)
 	bad := row("mix", 1e9, "qemu-precopy", 1, 2, 400, 500, 60)

@@ -1,13 +1,10 @@
 package node
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,37 +49,6 @@ func (c *copyHere) answer(command string) string {
 	return `{"return": {}}`
 }
 
-func (c *copyHere) listen(t *testing.T, path string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				fmt.Fprintln(conn, `{"QMP": {"version": {}, "capabilities": []}}`)
-				for lines := bufio.NewScanner(conn); lines.Scan(); {
-					var command struct{ Execute string }
-					if json.Unmarshal(lines.Bytes(), &command) != nil {
-						return
-					}
-					fmt.Fprintln(conn, c.answer(command.Execute))
-				}
-			}()
-		}
-	}()
-}
-
 // arriving is a host whose destination's gateway, that script, has begun.
 type arriving struct {
 	*Node
@@ -116,7 +82,7 @@ func newArriving(t *testing.T, phase core.Phase, script string) *arriving {
 	state := core.State{Index: 1, Moves: map[string]core.Move{"g": a.move}}
 	n.loop.agent, _ = core.Step(n.loop.agent, now(), core.StateChanged{State: state})
 	n.grantForTest(now())
-	a.copy.listen(t, n.hypervisor.MoveSocket("g", 2))
+	fakeMonitor(t, n.hypervisor.MoveSocket("g", 2), a.copy.answer)
 	if err := n.runGateway(a.move, destination, gateway.DestinationConfig{}); err != nil {
 		t.Fatal(err)
 	}

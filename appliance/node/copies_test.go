@@ -1,9 +1,6 @@
 package node
 
 import (
-	"bufio"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,31 +14,15 @@ import (
 // stubbornMonitor is the monitor of a copy that will not continue. It counts
 // the attempts.
 func stubbornMonitor(t *testing.T, path string) *atomic.Int32 {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	t.Helper()
 	attempts := new(atomic.Int32)
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
+	fakeMonitor(t, path, func(command string) string {
+		if command == "qmp_capabilities" {
+			return `{"return":{}}`
 		}
-		defer c.Close()
-		fmt.Fprintln(c, `{"QMP":{"version":{},"capabilities":[]}}`)
-		for lines := bufio.NewScanner(c); lines.Scan(); {
-			if strings.Contains(lines.Text(), "qmp_capabilities") {
-				fmt.Fprintln(c, `{"return":{}}`)
-				continue
-			}
-			attempts.Add(1)
-			fmt.Fprintln(c, `{"error":{"class":"GenericError","desc":"not now"}}`)
-		}
-	}()
+		attempts.Add(1)
+		return `{"error":{"class":"GenericError","desc":"not now"}}`
+	})
 	return attempts
 }
 

@@ -48,12 +48,6 @@ type destination struct {
 	failed  chan error
 }
 
-// received is what the destination knows of one page.
-type received struct {
-	version uint32
-	newest  tag
-}
-
 const defaultRAMBytes = 64 << 30
 
 // RunDestination takes a guest in. Its QEMU must wait with -S -incoming defer.
@@ -83,16 +77,6 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 	result.LinkBytes = d.meter.Sent.Load() + d.meter.Received.Load()
 	result.WrittenBytes = d.written()
 	return result, nil
-}
-
-// written bytes of guest RAM, past QEMU.
-func (d *destination) written() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ram == nil {
-		return 0
-	}
-	return d.ram.bytes
 }
 
 func (d *destination) phase(p Phase) { d.report(Event{Phase: p, AtMs: ms(time.Since(d.began))}) }
@@ -206,174 +190,6 @@ func (d *destination) watchQEMU() {
 		d.failed <- errGone
 	case <-d.gone:
 	}
-}
-
-// receive takes the frames of one connection.
-func (d *destination) receive(r *link.Reader, number int) {
-	d.failed <- fmt.Errorf("connection %d: %w", number, d.receiveAll(r, number))
-}
-
-// receiveAll ends with the connection, or with the first frame that is wrong.
-func (d *destination) receiveAll(r *link.Reader, number int) error {
-	decompressor, err := link.NewDecompressor()
-	if err != nil {
-		return err
-	}
-	var pages []link.Page
-	kept := keeper{limit: d.slots}
-	for {
-		f, err := r.Read()
-		if err != nil {
-			return err
-		}
-		switch f.Type {
-		case link.Pages:
-			select {
-			case <-d.started: // the blocks come over connection 0
-			case <-d.gone:
-				return errors.New("the move is over")
-			}
-			var body []byte
-			if body, err = decompressor.Open(f); err != nil {
-				return err
-			}
-			if pages, err = link.ReadPages(body, int(f.Count), pages); err != nil {
-				return err
-			}
-			if err = kept.restore(pages); err != nil {
-				return err
-			}
-			err = d.apply(pages)
-		case link.Barrier:
-			err = d.barrier()
-		case link.Ping:
-			err = d.pong(f)
-		case link.Config, link.Command, link.RAMStart:
-			err = d.passOn(f)
-		case link.Tail, link.Digest, link.Commit, link.Abort:
-			if number != 0 {
-				return fmt.Errorf("a %s frame outside connection 0", f.Type)
-			}
-			var body []byte
-			if body, err = decompressor.Open(f); err != nil {
-				return err
-			}
-			f.Body = append([]byte(nil), body...)
-			select {
-			case d.control <- f:
-			default:
-				return fmt.Errorf("a %s frame: more frames than the protocol has", f.Type)
-			}
-		default:
-			return fmt.Errorf("an unexpected %s frame", f.Type)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (d *destination) passOn(f link.Frame) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if f.Type != link.RAMStart {
-		if err := d.out.Raw(f.Body); err != nil {
-			return err
-		}
-		return d.out.Flush()
-	}
-	if d.blocks != nil {
-		return errors.New("a second RAM-START frame")
-	}
-	blocks, err := d.out.Start(f.Body)
-	if err != nil {
-		return err
-	}
-	total := 0
-	for _, b := range blocks {
-		d.first = append(d.first, total)
-		total += int(b.Pages())
-	}
-	if uint64(total)*stream.PageSize > d.cfg.RAMBytes {
-		return fmt.Errorf("the source announces %d MiB of RAM, this guest has %d MiB", total*stream.PageSize>>20, d.cfg.RAMBytes>>20)
-	}
-	if d.ram, err = openRAM(d.pid, blocks); err != nil {
-		return err
-	}
-	d.blocks, d.pages = blocks, make([]received, total)
-	close(d.started)
-	return nil
-}
-
-// apply writes the pages that are newer than what came before.
-func (d *destination) apply(pages []link.Page) error {
-	tags := make([]tag, len(pages))
-	for i, p := range pages { // outside the lock: this is the work
-		tags[i] = d.hasher.page(int(p.Block), uint64(p.Index), p.Data)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, p := range pages {
-		if int(p.Block) >= len(d.blocks) || uint64(p.Index)+uint64(p.More) >= d.blocks[p.Block].Pages() {
-			return fmt.Errorf("page %d of block %d and %d more are outside the guest's RAM", p.Index, p.Block, p.More)
-		}
-		for index := range uint64(p.More) + 1 {
-			if err := d.page(p, uint64(p.Index)+index, tags[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return d.ram.flush() // the pages' memory is used again
-}
-
-// page writes one page, if it is newer; mu is held.
-func (d *destination) page(p link.Page, index uint64, t tag) error {
-	was := &d.pages[d.first[p.Block]+int(index)]
-	if p.Version <= was.version {
-		return nil
-	}
-	if err := d.write(int(p.Block), index*stream.PageSize, p.Data, was.newest != tag{}); err != nil {
-		return err
-	}
-	d.sum.replace(was.newest, t)
-	was.version, was.newest = p.Version, t
-	return nil
-}
-
-// write hands a page on; held: what is there now is not zero.
-func (d *destination) write(block int, offset uint64, data []byte, held bool) error {
-	if d.ram.has(block) {
-		return d.ram.page(offset, data, held)
-	}
-	if err := d.out.Page(block, offset, data); err != nil {
-		return fmt.Errorf("hand a page to QEMU: %w", err)
-	}
-	return nil
-}
-
-// pong answers a PING when all before it has been handed to QEMU.
-func (d *destination) pong(f link.Frame) error {
-	d.mu.Lock()
-	err := d.out.Flush()
-	d.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("hand pages to QEMU: %w", err)
-	}
-	return d.send(link.Frame{Type: link.Pong, Body: f.Body}, writeWait)
-}
-
-// barrier counts the connections on which everything has arrived.
-func (d *destination) barrier() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.barriers++
-	switch {
-	case d.barriers == len(d.seats):
-		close(d.all)
-	case d.barriers > len(d.seats):
-		return errors.New("a second BARRIER frame")
-	}
-	return nil
 }
 
 // load hands over the rest and waits until QEMU has loaded the guest; then

@@ -43,6 +43,9 @@
 //	              only then, and RunLoaded lets no guest run whose stream has not ended
 //	the old       gateway is gone before: one that was only frozen would wake up and
 //	              say `cont` when the guest has long moved on
+//	a disk        that both hosts reach is locked by whoever runs. The source's QEMU takes
+//	              the lock back when its stream breaks, so that its gateway holds the
+//	              stream until it is told that the guest runs, or is ended
 //	the copy      is not killed as useless meanwhile: whoever decides that is told of
 //	              the gateway's end only after the daemon has; from then on a COMMIT is
 //	              too late, and the log decides
@@ -175,6 +178,10 @@ type SourceConfig struct {
 	TraceMs   int    `json:"trace_ms,omitempty"`
 	// AskToStop makes the gateway wait for the command "go" before STOP.
 	AskToStop bool `json:"ask_to_stop"`
+	// CommitAgain: the daemon sees to it that COMMIT is heard, and says "runs" when
+	// the guest does, or ends this process (see "COMMIT, twice").
+	CommitAgain bool `json:"commit_again"`
+	runs        <-chan struct{}
 }
 
 // DestinationConfig is what the destination's gateway needs. Its QEMU waits
@@ -212,6 +219,7 @@ const (
 	Loading    Phase = "load"
 	AtReady    Phase = "ready"
 	Committed  Phase = "commit"
+	Unheard    Phase = "unheard" // the link broke behind COMMIT
 	Running    Phase = "running"
 	Rollback   Phase = "rollback"
 )

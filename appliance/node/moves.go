@@ -224,8 +224,9 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 	<-g.done
 	f.guard.Ended()
 	r := core.MoveResult{Move: f.move.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
+	var result gateway.Result
 	select {
-	case result := <-f.ended:
+	case result = <-f.ended:
 		r.Outcome, r.Why = outcomes[result.Outcome], result.Reason
 	default:
 	}
@@ -242,6 +243,9 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 	n.observe() // core must have looked after the gateway's end
 	n.loop.post(n.ctx, r)
 	n.observe()
+	if f.role == source && result.LinkBroke {
+		n.tryAgain(f.move, result)
+	}
 }
 
 func (n *Node) sourceEnded(f following, r *core.MoveResult) {

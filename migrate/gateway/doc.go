@@ -111,7 +111,8 @@
 // that is not reached is left out. A LAN that dies later ends the move: what its
 // connections had under way is not kept, and QEMU sends no page twice unless it
 // was written to. The guest is not stopped then, since every connection must be
-// getting an answer before STOP; the next move goes over the LAN that is left.
+// getting an answer before STOP; the next move goes over the LAN that is left. The
+// daemon orders that one by itself, once (Result.LinkBroke).
 package gateway
 
 import (
@@ -249,8 +250,11 @@ type Pass struct {
 
 // Result of a move. The destination fills Outcome, Reason and RAMBytes only.
 type Result struct {
-	Outcome     Outcome `json:"outcome"`
-	Reason      string  `json:"reason,omitempty"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"`
+	// LinkBroke: it failed because a connection broke or did not get through, and
+	// there was another LAN.
+	LinkBroke   bool    `json:"link_broke,omitempty"`
 	Policy      string  `json:"policy,omitempty"`
 	BudgetMs    int     `json:"budget_ms,omitempty"`
 	EstimateMs  float64 `json:"estimate_ms"`

@@ -3,7 +3,6 @@ package guest
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -16,8 +15,10 @@ import (
 type Abilities struct {
 	QEMUVersion string   `json:"qemu_version"`
 	Machines    []string `json:"machines"`
-	// FreeMiB of the host's memory, as the kernel estimates it.
-	FreeMiB int `json:"free_mib"`
+	// FreeMiB of the host's memory, as the kernel estimates it. PromisedMiB of that
+	// belong to copies that have not touched all of theirs.
+	FreeMiB     int `json:"free_mib"`
+	PromisedMiB int `json:"promised_mib,omitempty"`
 }
 
 var versionLine = regexp.MustCompile(`QEMU emulator version (\d+\.\d+\.\d+)`)
@@ -47,28 +48,18 @@ func (r *Runner) Probe(ctx context.Context) (Abilities, error) {
 			a.Machines = append(a.Machines, f[0])
 		}
 	}
-	a.FreeMiB, err = freeMiB()
+	if a.FreeMiB, err = freeMiB(); err != nil {
+		return a, err
+	}
+	a.PromisedMiB, err = r.promisedMiB()
 	return a, err
-}
-
-func freeMiB() (int, error) {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, fmt.Errorf("read the free memory: %w", err)
-	}
-	for _, line := range strings.Split(string(b), "\n") {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			kib, err := strconv.Atoi(strings.Fields(rest + " x")[0])
-			return kib >> 10, err
-		}
-	}
-	return 0, fmt.Errorf("read the free memory: /proc/meminfo has no MemAvailable")
 }
 
 // overheadMiB that QEMU needs beside the guest's RAM.
 const overheadMiB = 64
 
-// Lets says why the guest cannot leave this host, or nil.
+// Lets says why the guest cannot leave this host, or nil. What was promised does
+// not count: to leave makes room.
 func (a Abilities) Lets(s Spec) error {
 	if need := s.DeltaCacheMiB; a.FreeMiB < need {
 		return fmt.Errorf("the gateway that moves guest %s away needs %d MiB, %d MiB are free: stop or move a smaller guest first", s.Name, need, a.FreeMiB)
@@ -84,9 +75,9 @@ func (a Abilities) Admit(s Spec, sourceVersion string) error {
 		return fmt.Errorf("guest %s comes from QEMU %s, here is %s: update the older host first", s.Name, sourceVersion, a.QEMUVersion)
 	case !slices.Contains(a.Machines, s.Machine):
 		return fmt.Errorf("QEMU %s here has no machine type %s, which guest %s needs", a.QEMUVersion, s.Machine, s.Name)
-	case a.FreeMiB < s.MemoryMiB+overheadMiB+s.DeltaCacheMiB:
-		return fmt.Errorf("guest %s needs %d MiB, its move's gateway included, %d MiB are free here: stop or move another guest",
-			s.Name, s.MemoryMiB+overheadMiB+s.DeltaCacheMiB, a.FreeMiB)
+	case a.FreeMiB-a.PromisedMiB < s.MemoryMiB+overheadMiB+s.DeltaCacheMiB:
+		return fmt.Errorf("guest %s needs %d MiB, its move's gateway included; %d MiB are free here, of which the guests that are here may still take %d MiB: stop or move another guest",
+			s.Name, s.MemoryMiB+overheadMiB+s.DeltaCacheMiB, a.FreeMiB, a.PromisedMiB)
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func TestAGuestIsAdmittedOnlyWhereItFits(t *testing.T) {
 		{"another QEMU at the source", func(*Abilities) {}, "10.0.3", "update the older host first"},
 		{"no such machine type", func(a *Abilities) { a.Machines = []string{"none"} }, "10.0.2", "no machine type pc-q35-10.0"},
 		{"too little memory", func(a *Abilities) { a.FreeMiB-- }, "10.0.2", "stop or move another guest"},
+		{"enough is free, and promised", func(a *Abilities) { a.FreeMiB += 500; a.PromisedMiB = 501 }, "10.0.2", "may still take 501 MiB"},
 	} {
 		a := here
 		c.change(&a)
@@ -66,7 +67,7 @@ func TestAGuestIsAdmittedOnlyWhereItFits(t *testing.T) {
 
 func TestAGuestLeavesOnlyAHostThatHasMemoryForItsGateway(t *testing.T) {
 	spec := Spec{Name: "main1", MemoryMiB: 1024, DeltaCacheMiB: 256}
-	if err := (Abilities{FreeMiB: 256}).Lets(spec); err != nil {
+	if err := (Abilities{FreeMiB: 256, PromisedMiB: 100}).Lets(spec); err != nil {
 		t.Errorf("Lets() with 256 MiB free = %v; want nil", err)
 	}
 	if err := (Abilities{FreeMiB: 255}).Lets(spec); err == nil || !strings.Contains(err.Error(), "needs 256 MiB") {

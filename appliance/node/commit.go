@@ -31,7 +31,7 @@ import (
 // it is told when this is decided.
 const (
 	againWait   = time.Second            // for the destination's daemon
-	joinWait    = 100 * time.Millisecond // of that, once the source's gateway is gone
+	joinWait    = 100 * time.Millisecond // of that, before the log is told of a source's gateway that is gone
 	runWait     = time.Second            // for the copy to run
 	commitGrace = 2 * time.Second        // for the whole answer
 )
@@ -40,15 +40,16 @@ const (
 type recommit struct {
 	once sync.Once
 	send func() bool
+	late <-chan time.Time
 	done chan struct{}
 	runs bool // once done: the destination's daemon says that the guest runs there
 }
 
 func newRecommit(send func() bool) *recommit { return &recommit{send: send, done: make(chan struct{})} }
 
-// begin does not wait.
 func (r *recommit) begin() {
 	r.once.Do(func() {
+		r.late = time.After(joinWait)
 		go func() {
 			defer close(r.done)
 			r.runs = r.send()
@@ -56,15 +57,20 @@ func (r *recommit) begin() {
 	})
 }
 
-// within tells whether the guest is known to run there.
-func (r *recommit) within(limit time.Duration) bool {
+// answered tells whether the guest is known to run there.
+func (r *recommit) answered() bool {
 	r.begin()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	<-r.done // within againWait
+	return r.runs
+}
+
+// soon is answered, for one whose answer others wait for.
+func (r *recommit) soon() bool {
+	r.begin()
 	select {
 	case <-r.done:
 		return r.runs
-	case <-timer.C:
+	case <-r.late:
 		return false
 	}
 }

@@ -136,7 +136,7 @@ func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
 	m, move := a.Move, n.site.Move
 	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
 		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, LANs: lansOf(n.site.Links), RAMBytes: n.ramBytes(m.Guest),
-		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true,
+		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true, CommitAgain: true,
 		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.deltaCacheMiB(m.Guest)}
 }
 
@@ -200,10 +200,13 @@ type following struct {
 // When the destination's daemon does not make it run either, the log decides, and
 // begins when the gateway has ended.
 func (n *Node) commitUnheard(m core.Move, again *recommit) {
-	if !again.within(againWait) {
-		if g := n.moves.get(m.ID); g != nil {
-			g.kill()
-		}
+	runs, g := again.answered(), n.moves.get(m.ID)
+	switch {
+	case g == nil:
+	case runs:
+		_ = g.command("runs") // a gateway that died is reported by its end
+	default:
+		g.kill()
 	}
 }
 
@@ -221,8 +224,9 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 	<-g.done
 	f.guard.Ended()
 	r := core.MoveResult{Move: f.move.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
+	var result gateway.Result
 	select {
-	case result := <-f.ended:
+	case result = <-f.ended:
 		r.Outcome, r.Why = outcomes[result.Outcome], result.Reason
 	default:
 	}
@@ -239,12 +243,15 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 	n.observe() // core must have looked after the gateway's end
 	n.loop.post(n.ctx, r)
 	n.observe()
+	if f.role == source && result.LinkBroke {
+		n.tryAgain(f.move, result)
+	}
 }
 
 func (n *Node) sourceEnded(f following, r *core.MoveResult) {
 	n.traces.moved(f.move.Guest)
 	r.Committed = r.Outcome != core.Moved && n.moveDir(f.move.ID).committed(gateway.CommittedMarker)
-	if r.Committed && f.again.within(joinWait) {
+	if r.Committed && f.again.soon() {
 		r.Outcome, r.Committed, r.Why = core.Moved, false, "the destination's daemon says that it runs there: "+r.Why
 	}
 }

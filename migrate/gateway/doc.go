@@ -44,6 +44,9 @@
 //	              only then, and RunLoaded lets no guest run whose stream has not ended
 //	the old       gateway is gone before: one that was only frozen would wake up and
 //	              say `cont` when the guest has long moved on
+//	a disk        that both hosts reach is locked by whoever runs. The source's QEMU takes
+//	              the lock back when its stream breaks, so that its gateway holds the
+//	              stream until it is told that the guest runs, or is ended
 //	the copy      is not killed as useless meanwhile: whoever decides that is told of
 //	              the gateway's end only after the daemon has; from then on a COMMIT is
 //	              too late, and the log decides
@@ -123,7 +126,8 @@
 // that is not reached is left out. A LAN that dies later ends the move: what its
 // connections had under way is not kept, and QEMU sends no page twice unless it
 // was written to. The guest is not stopped then, since every connection must be
-// getting an answer before STOP; the next move goes over the LAN that is left.
+// getting an answer before STOP; the next move goes over the LAN that is left. The
+// daemon orders that one by itself, once (Result.LinkBroke).
 package gateway
 
 import (
@@ -190,6 +194,10 @@ type SourceConfig struct {
 	TraceMs   int    `json:"trace_ms,omitempty"`
 	// AskToStop makes the gateway wait for the command "go" before STOP.
 	AskToStop bool `json:"ask_to_stop"`
+	// CommitAgain: the daemon sees to it that COMMIT is heard, and says "runs" when
+	// the guest does, or ends this process (see "COMMIT, twice").
+	CommitAgain bool `json:"commit_again"`
+	runs        <-chan struct{}
 }
 
 // DestinationConfig is what the destination's gateway needs. Its QEMU waits
@@ -227,6 +235,7 @@ const (
 	Loading    Phase = "load"
 	AtReady    Phase = "ready"
 	Committed  Phase = "commit"
+	Unheard    Phase = "unheard" // the link broke behind COMMIT
 	Running    Phase = "running"
 	Rollback   Phase = "rollback"
 )
@@ -257,8 +266,11 @@ type Pass struct {
 // Result of a move. The destination fills Outcome, Reason, TotalS, LinkBytes and
 // WrittenBytes only.
 type Result struct {
-	Outcome    Outcome `json:"outcome"`
-	Reason     string  `json:"reason,omitempty"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"`
+	// LinkBroke: it failed because a connection broke or did not get through, and
+	// there was another LAN.
+	LinkBroke  bool    `json:"link_broke,omitempty"`
 	Policy     string  `json:"policy,omitempty"`
 	BudgetMs   int     `json:"budget_ms,omitempty"`
 	EstimateMs float64 `json:"estimate_ms"`

@@ -18,8 +18,8 @@ import (
 //	after COMMIT    at the budget: there is nothing to gain from waiting longer for RUNNING
 //
 // RUNNING follows COMMIT within a few milliseconds. Where it does not within the
-// margin, the daemon is told to send COMMIT again, to the destination's daemon
-// ("COMMIT, twice" in the package comment): it is that side's gateway that hangs, or the link.
+// margin, or the link breaks, the daemon is told to send COMMIT again, to the
+// destination's daemon ("COMMIT, twice" in the package comment): it is that side's gateway that hangs, or the link.
 type Guard struct {
 	toRollBack, toResume, toRun time.Duration // since STOP was reported
 	margin                      time.Duration
@@ -51,6 +51,8 @@ func (g *Guard) Saw(e Event) {
 	case e.Phase == Committed && g.unheard == nil:
 		g.extend(g.toRun)
 		g.unheard = time.AfterFunc(g.margin, g.again)
+	case e.Phase == Unheard && g.unheard != nil && g.unheard.Stop():
+		go g.again()
 	case e.Phase == Running || e.Phase == "" && e.Result != nil:
 		stopTimers(g.timer, g.unheard)
 	}

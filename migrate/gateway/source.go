@@ -309,10 +309,10 @@ func (s *source) stream(ctx context.Context) {
 			s.giveUp(Failed, unexpected(f).Error())
 			return
 		case err := <-s.send.failed:
-			s.giveUp(Failed, s.why(err).Error())
+			s.giveUpLink(err)
 			return
 		case err := <-s.broken:
-			s.giveUp(Failed, s.why(err).Error())
+			s.giveUpLink(err)
 			return
 		case <-ctx.Done():
 			s.giveUp(Failed, orText(context.Cause(ctx), "stopped"))
@@ -369,6 +369,12 @@ func unexpected(f link.Frame) error {
 		return fmt.Errorf("the destination gave up: %s", f.Body)
 	}
 	return fmt.Errorf("the destination sent an unexpected %s frame", f.Type)
+}
+
+// giveUpLink ends a move that lost a connection.
+func (s *source) giveUpLink(err error) {
+	s.result.LinkBroke = len(s.cfg.Addresses) > 1
+	s.giveUp(Failed, s.why(err).Error())
 }
 
 // giveUp ends a move whose guest was never stopped by us.

@@ -208,22 +208,71 @@ func (s *source) commit(t0 time.Time) {
 	defer cancel()
 	s.phase(Committed)
 	s.pause(ctx, Committed)
-	if err := s.send.conns[0].write(link.Frame{Type: link.Commit}, runningWait); err != nil {
-		s.result.StopMs = ms(time.Since(t0))
-		s.finish(InDoubt, "COMMIT could not be sent: "+err.Error())
+	reason, err := s.heardBy(ctx, t0)
+	s.result.StopMs = ms(time.Since(t0))
+	if err != nil {
+		s.finish(InDoubt, err.Error())
 		return
 	}
-	s.result.Parts.CommitMs = ms(time.Since(t0))
-	if _, err := s.expect(ctx, link.Running); err != nil {
-		s.result.StopMs = ms(time.Since(t0))
-		s.finish(InDoubt, "COMMIT was sent, RUNNING did not come: "+err.Error())
-		return
-	}
-	s.result.Parts.RunningMs = ms(time.Since(t0))
-	s.result.StopMs = s.result.Parts.RunningMs
+	s.result.Parts.RunningMs = s.result.StopMs
 	s.phase(Running)
 	s.release()
-	s.finish(Moved, "")
+	s.finish(Moved, reason)
+}
+
+// heardBy sends COMMIT and returns when the guest runs, by RUNNING or, with a
+// reason, by the daemon's word.
+func (s *source) heardBy(ctx context.Context, t0 time.Time) (reason string, err error) {
+	sent := make(chan error, 1)
+	go func() { sent <- s.send.conns[0].write(link.Frame{Type: link.Commit}, runningWait) }()
+	for err == nil {
+		select {
+		case err = <-sent:
+			if sent = nil; err != nil {
+				err = fmt.Errorf("COMMIT could not be sent: %w", err)
+				break
+			}
+			s.result.Parts.CommitMs = ms(time.Since(t0))
+		case f := <-s.frames:
+			return s.saidRunning(f)
+		case err = <-s.broken:
+			// What came before the link broke still counts.
+			select {
+			case f := <-s.frames:
+				return s.saidRunning(f)
+			default:
+				err = fmt.Errorf("COMMIT was sent, RUNNING did not come: %w", err)
+			}
+		case <-s.cfg.runs:
+			return "RUNNING did not come, the daemons say that the guest runs", nil
+		case <-ctx.Done():
+			return "", fmt.Errorf("COMMIT was sent, RUNNING did not come: %w", late("waiting for RUNNING", ctx))
+		}
+	}
+	return s.unheard(ctx, err)
+}
+
+func (s *source) saidRunning(f link.Frame) (reason string, err error) {
+	if _, err = s.check(f, link.Running); err != nil {
+		err = fmt.Errorf("COMMIT was sent, RUNNING did not come: %w", err)
+	}
+	return "", err
+}
+
+// unheard waits for the daemon, which sends COMMIT another way. The stream to here
+// stays open: QEMU takes the disks' locks back when it breaks, and the destination
+// could not run.
+func (s *source) unheard(ctx context.Context, cause error) (reason string, err error) {
+	if !s.cfg.CommitAgain {
+		return "", cause
+	}
+	s.phase(Unheard)
+	select {
+	case <-s.cfg.runs:
+		return cause.Error() + "; the daemons say that the guest runs", nil
+	case <-ctx.Done():
+		return "", cause
+	}
 }
 
 // release lets the source's QEMU finish, by the SHUT of a destination that runs

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bumpless/migrate/link"
 )
 
 // The destination's gateway dies with the guest loaded: whoever knows that the
@@ -55,5 +57,37 @@ func TestAGuestWhoseContIsRefusedIsNotReportedAsRunning(t *testing.T) {
 	q.run()
 	if err := RunLoaded(context.Background(), q.Path); err == nil {
 		t.Error("RunLoaded() = nil although QEMU refused; want its refusal")
+	}
+}
+
+// A source's QEMU takes its disks' locks back when its stream breaks; the guest
+// could not run at the destination then.
+func TestASourceThatIsNotAnsweredHoldsItsStreamUntilItIsToldThatTheGuestRuns(t *testing.T) {
+	b := newBench(t)
+	runs := make(chan struct{})
+	b.source.CommitAgain, b.source.runs = true, runs
+	b.onEvent = func(_ string, e Event) {
+		if e.Phase == Unheard {
+			time.AfterFunc(50*time.Millisecond, func() {
+				b.src.mu.Lock()
+				defer b.src.mu.Unlock()
+				if b.src.migration != "active" {
+					t.Errorf("the source's migration is %q; want it active", b.src.migration)
+				}
+				close(runs)
+			})
+		}
+	}
+	r := b.playDestination(func(h *host) {
+		_ = writeHello(h.conn, hello{Move: "m", Guest: "g", Total: 1}) // the source says what it thinks of it
+		f, _ := h.until(link.Digest)
+		_ = link.Write(h.conn, link.Frame{Type: link.Ready, Body: f.Body})
+		h.until(link.Commit)
+	})
+	if r.Outcome != Moved || r.StopMs < 50 || !strings.Contains(r.Reason, "the daemons say") {
+		t.Errorf("%s after %.0f ms: %q; want moved, by the daemons' word", r.Outcome, r.StopMs, r.Reason)
+	}
+	if s, _ := b.src.is(); s != "paused" {
+		t.Errorf("the source's guest is %s; want paused", s)
 	}
 }

@@ -109,6 +109,7 @@ func (d *daemons) close() {
 // commitAgain is the source's daemon: at most once, and only behind the marker.
 func (s *switchover) commitAgain() {
 	s.asking.Do(func() {
+		s.late = time.After(joinWait)
 		go func() {
 			defer close(s.asked)
 			if _, err := os.Lstat(filepath.Join(s.dir, gateway.CommittedMarker)); err != nil {
@@ -129,8 +130,10 @@ func (s *switchover) commitUnheard() {
 	case <-s.asked:
 	case <-time.After(againWait):
 	}
-	if !s.runsThere() {
-		_ = s.source.Cmd.Process.Kill() // the log decides, and sooner; it may have ended
+	if s.runsThere() {
+		s.source.Say("runs")
+	} else {
+		_ = s.source.Cmd.Process.Kill() // the log decides; it may have ended
 	}
 }
 

@@ -99,7 +99,11 @@ func (s *switchover) freeze(g *pair.Gateway) error {
 	return g.Cmd.Process.Signal(unix.SIGSTOP)
 }
 
-// exhaustMemory lets the destination's gateway, and its QEMU until that has loaded
+// exhaustMemory is about what fails when it asks for memory. Where the kernel has
+// none left to give it kills (destination-qemu-killed, destination-gateway-killed),
+// and a host that has too little is refused at admission (appliance/guest).
+//
+// It lets the destination's gateway, and its QEMU until that has loaded
 // the guest, have no more memory than they have now (setrlimit(2), RLIMIT_DATA:
 // Go and glibc have reserved addresses, which RLIMIT_AS counts, long before). A
 // host that has none once the guest runs there is a lost host, and none of a

@@ -36,6 +36,7 @@ type switchover struct {
 	arrival             *gateway.Arrival
 	arrived             chan struct{} // closed when the destination's gateway is gone, and the copy's place decided
 	asking              sync.Once     // COMMIT was sent again
+	late                <-chan time.Time
 	asked               chan struct{} // closed when it was answered, or cannot be
 	answer              atomic.Pointer[string]
 	answeredMs          atomic.Int64
@@ -145,7 +146,7 @@ func (s *switchover) configs() (gateway.SourceConfig, gateway.DestinationConfig)
 	}
 	sc := gateway.SourceConfig{Move: id, Guest: pair.Guest, QMP: h.Runners[s.from].MoveSocket(pair.Guest, h.Epoch), RunDir: s.dir,
 		Policy: "bumpless", TLS: h.TLS(s.from), Peer: s.to, BudgetMs: h.budgetMs, MarginMs: h.marginMs, Connections: len(lans), RAMBytes: ram,
-		TimeoutS: int(moveWait.Seconds()), AskToStop: true}
+		TimeoutS: int(moveWait.Seconds()), AskToStop: true, CommitAgain: true}
 	dc := gateway.DestinationConfig{Move: id, Guest: pair.Guest, QMP: h.Runners[s.to].MoveSocket(pair.Guest, s.incoming),
 		TLS: h.TLS(s.to), Peer: s.from, Listen: listen, RAMBytes: ram, TimeoutS: int(moveWait.Seconds())}
 	switch s.trial.waits() {
@@ -293,7 +294,10 @@ func (s *switchover) commitLate() {
 		return
 	}
 	s.commitAgain()
-	wait(s.asked, joinWait)
+	select {
+	case <-s.asked:
+	case <-s.late:
+	}
 	if answer := s.answer.Load(); answer != nil {
 		s.row.Reason += fmt.Sprintf("; COMMIT was sent again through the daemons, and answered after %d ms: %s", s.answeredMs.Load(), *answer)
 	}

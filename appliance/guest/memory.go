@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A guest's memory is the host's only once it has been written to: QEMU reserves
@@ -106,7 +108,7 @@ func (r *Runner) promisedMiB() (int, error) {
 	promised := 0
 	for _, c := range copies {
 		spec, known := r.Specs[c.Guest]
-		taken, err := residentMiB(c.PID)
+		taken, err := takenMiB(c.PID)
 		if err != nil {
 			continue // it has ended
 		}
@@ -117,15 +119,31 @@ func (r *Runner) promisedMiB() (int, error) {
 	return promised, nil
 }
 
-func residentMiB(pid int) (int, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+// takenMiB by a process: its own pages, and the blocks of the memory files that it
+// has open. Pages there that it has not touched are not in its resident set: a
+// gateway wrote them.
+func takenMiB(pid int) (int, error) {
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	b, err := os.ReadFile(filepath.Join(proc, "statm"))
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/statm: %q", pid, b) // a process that ends
+	var size, resident, shared int64 // proc(5), in pages
+	if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err != nil {
+		return 0, fmt.Errorf("%s/statm: %q", proc, b) // a process that ends
 	}
-	pages, err := strconv.Atoi(fields[1])
-	return pages * os.Getpagesize() >> 20, err
+	taken := (resident - shared) * int64(os.Getpagesize())
+	files, err := os.ReadDir(filepath.Join(proc, "fd"))
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		path := filepath.Join(proc, "fd", f.Name())
+		var about unix.Stat_t
+		if name, err := os.Readlink(path); err != nil || !strings.HasPrefix(name, "/memfd:") || unix.Stat(path, &about) != nil {
+			continue // closed meanwhile, or something else
+		}
+		taken += about.Blocks * 512
+	}
+	return int(taken >> 20), nil
 }

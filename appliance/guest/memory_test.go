@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func group(t *testing.T, root, path string, files map[string]string) {
@@ -79,5 +81,27 @@ func TestMemoryThatACopyHasNotTouchedIsNotFree(t *testing.T) {
 	}
 	if got < 1000+overheadMiB-32 || got > 1000+overheadMiB {
 		t.Errorf("promisedMiB() = %d; want 1000 and the overhead, less what a shell takes", got)
+	}
+}
+
+// The gateway of a move writes the guest's memory, so that QEMU has not touched it.
+func TestMemoryThatSomebodyElseWroteIsTaken(t *testing.T) {
+	const mib = 64
+	fd, err := unix.MemfdCreate("guest", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "guest")
+	defer file.Close()
+	before, err := takenMiB(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(make([]byte, mib<<20)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := takenMiB(os.Getpid())
+	if grown := after - before; err != nil || grown < mib || grown > 2*mib+16 {
+		t.Errorf("%d MiB were written, of a slice of that size, and takenMiB() grew by %d, %v", mib, grown, err)
 	}
 }

@@ -42,9 +42,13 @@ type fakeQEMU struct {
 	garbled   bool          // the last section is long and not understood
 	refuseGo  int           // times that `cont` is refused
 	stopTakes time.Duration // until `stop` is answered
-	slow      time.Duration // that it takes to read a page
-	shared    *os.File      // the memory, that of an incoming guest
-	clock     bool          // page 1 bears the time in ms at which it was found dirty
+	// stopLate: the migration thread sees that the guest is stopped before `stop`
+	// is answered, and writes the last section under the lock that the answer needs.
+	stopLate bool
+	lastSent chan struct{} // closed behind the last section
+	slow     time.Duration // that it takes to read a page
+	shared   *os.File      // the memory, that of an incoming guest
+	clock    bool          // page 1 bears the time in ms at which it was found dirty
 
 	// In place of the guest of a few pages: what writes and reads the streams.
 	write, read func(q *fakeQEMU, pipe *os.File)
@@ -60,7 +64,8 @@ func newFake(t testing.TB, status string) *fakeQEMU {
 	dir, err := os.MkdirTemp("", "fake") // short: a socket's path has 108 bytes
 	must(t, err)
 	q := &fakeQEMU{t: t, Path: dir + "/qmp", memory: map[uint64]uint32{}, dirty: map[uint64]bool{}, status: status, clients: map[net.Conn]bool{},
-		write: (*fakeQEMU).send, read: (*fakeQEMU).load}
+		lastSent: make(chan struct{}),
+		write:    (*fakeQEMU).send, read: (*fakeQEMU).load}
 	for i := range uint64(fakePages) {
 		if q.dirty[i*stream.PageSize] = true; i%3 != 0 {
 			q.memory[i*stream.PageSize] = uint32(i) + 1
@@ -142,6 +147,12 @@ func (q *fakeQEMU) serve(c *net.UnixConn) {
 func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err error) {
 	if command == "stop" && q.stopTakes > 0 {
 		time.Sleep(q.stopTakes)
+	}
+	if command == "stop" && q.stopLate {
+		q.mu.Lock()
+		q.status = "paused"
+		q.mu.Unlock()
+		<-q.lastSent
 	}
 	if command == "migrate_cancel" || command == "cont" {
 		q.big.Lock()
@@ -234,6 +245,7 @@ func (q *fakeQEMU) send(pipe *os.File) {
 		}
 		if last {
 			q.big.Unlock()
+			close(q.lastSent)
 		}
 	}
 	if err == nil {

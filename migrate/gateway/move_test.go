@@ -464,6 +464,18 @@ func TestAStopThatTakesTooLongIsRolledBack(t *testing.T) {
 	b.guest("src")
 }
 
+// QEMU's migration thread looks at the guest's state without the lock that `stop`
+// holds and lends to the guest's processors while they halt.
+func TestAStopThatIsAnsweredBehindTheLastSectionIsNotWaitedForWithoutReading(t *testing.T) {
+	b := newBench(t)
+	b.source.BudgetMs, b.src.hot, b.src.stopLate = 1000, fakePages, true
+	b.begin()
+	if r := b.result(0); r.Outcome != Moved || r.StopMs > 500 {
+		t.Errorf("%s after a stop of %.0f ms: %q; want moved within 500 ms", r.Outcome, r.StopMs, r.Reason)
+	}
+	b.guest("dst")
+}
+
 func TestAHotSetThatIsTooLargeIsRefusedAndTheGuestNeverStops(t *testing.T) {
 	b := newBench(t)
 	b.source.Policy, b.source.BudgetMs, b.src.hot = "bumpless", 80, 300

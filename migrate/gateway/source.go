@@ -71,9 +71,10 @@ const (
 	dialTimeout  = 10 * time.Second // for the first word of a peer that is connected
 	reachTimeout = 4 * time.Second  // to reach an address: SYN goes out at 0, 1 and 3 s. The connections before it wait meanwhile.
 	qmpTimeout   = 10 * time.Second
-	runningWait  = 5 * time.Second // for RUNNING, after COMMIT
-	releaseWait  = 2 * time.Second // for the source's QEMU to finish, after RUNNING
-	readAhead    = 256 << 10       // of the stream, in bytes
+	stopAlone    = 10 * time.Millisecond // for `stop`, before the stream is read beside it: it takes 1 to 3 ms
+	runningWait  = 5 * time.Second       // for RUNNING, after COMMIT
+	releaseWait  = 2 * time.Second       // for the source's QEMU to finish, after RUNNING
+	readAhead    = 256 << 10             // of the stream, in bytes
 	sampleWindow = 100 * time.Millisecond
 )
 

@@ -50,7 +50,14 @@ func (s *source) switchover(ctx context.Context, estimate time.Duration) {
 // stopAndSend takes the move from STOP to READY.
 func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 	s.pace.enter(handingOver)
-	if err := s.qemu.Execute(ctx, "stop", nil, nil); err != nil {
+	// QEMU's migration thread can see that the guest is stopped before `stop` is
+	// answered, and write under the lock that the answer needs: the stream must be
+	// read then. Not at once, or QEMU looks for dirty pages under that lock again
+	// and again while `stop` wants it.
+	reading := time.AfterFunc(stopAlone, s.readOn)
+	err := s.qemu.Execute(ctx, "stop", nil, nil)
+	reading.Stop()
+	if err != nil {
 		return err
 	}
 	s.result.Parts.StoppedMs = ms(time.Since(t0))

@@ -12,12 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A guest's memory is the host's only once it has been written to: QEMU reserves
-// nothing. So what is free now may have been promised, to guests that have not
-// touched all of theirs yet, and to one that is just arriving. It is counted at
-// admission. Populating it beforehand (memory-backend-ram,prealloc=on) was measured:
-// QEMU's start took 16 ms more for 160 MiB, 90 ms for 1 GiB and once 2 s, and a guest
-// of which a fifth holds something took all of its memory.
+// A guest's memory is the host's only once it has been taken (start.go, memory): what
+// is free now may have been promised, to one that is just starting or arriving, or to
+// one of a machine whose memory is taken as it is touched. It is counted at admission.
 
 // freeMiB of the host, as the kernel estimates it, and no more than the daemon's
 // control group and those above it may still take: guests are in it, too.

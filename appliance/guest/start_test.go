@@ -25,7 +25,7 @@ func TestArgumentsOfACopy(t *testing.T) {
 		}
 	}
 	// The name is that which the machine gives its RAM by itself.
-	if want := "-m 512 -object memory-backend-memfd,id=pc.ram,size=512M,share=on -machine memory-backend=pc.ram"; !strings.Contains(line, want) {
+	if want := "-m 512 -object memory-backend-memfd,id=pc.ram,size=512M,share=on,prealloc=on -machine memory-backend=pc.ram"; !strings.Contains(line, want) {
 		t.Errorf("arguments() = %s; want %q in it", line, want)
 	}
 	spec.Machine = "virt-10.0"
@@ -37,6 +37,9 @@ func TestArgumentsOfACopy(t *testing.T) {
 		t.Error("a copy that is started has no -incoming")
 	}
 	incoming, err := arguments(spec, "/d", true)
+	if strings.Contains(strings.Join(incoming, " "), "prealloc") {
+		t.Error("an incoming copy's memory is taken before its gateway has emptied it")
+	}
 	if err != nil || !slices.Contains(incoming, "-incoming") || !slices.Contains(incoming, "-S") {
 		t.Errorf("arguments() of an incoming copy = %v, %v; want -S -incoming", incoming, err)
 	}

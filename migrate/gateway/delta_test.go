@@ -40,7 +40,9 @@ func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.
 	}
 	m.dst = &destination{hasher: h, cfg: DestinationConfig{RAMBytes: 1 << 30}, out: stream.NewWriter(&m.out, 4096), started: make(chan struct{})}
 	if seed%2 == 1 {
-		m.shared, m.dst.pid = sharedMemory(t, movingPages*stream.PageSize), os.Getpid()
+		m.shared = sharedMemory(t, movingPages*stream.PageSize)
+		m.dst.ram, err = openRAM(os.Getpid())
+		must(t, err)
 	}
 	must(t, m.dst.passOn(configFrame))
 	must(t, m.dst.passOn(startFrame(movingPages*stream.PageSize)))

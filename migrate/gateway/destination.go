@@ -34,7 +34,6 @@ type destination struct {
 	mu       sync.Mutex // guards what the receivers share
 	out      *stream.Writer
 	hasher   *hasher
-	pid      int  // of the QEMU
 	ram      *ram // nil: all pages go through out
 	blocks   []stream.Block
 	first    []int
@@ -131,8 +130,10 @@ func (d *destination) run(ctx context.Context) error {
 	if d.qemu, err = qmp.Dial(ctx, d.cfg.QMP); err != nil {
 		return err
 	}
-	d.pid = d.qemu.PeerPID()
 	go d.watchQEMU()
+	if err := d.prepareRAM(ctx); err != nil {
+		return err
+	}
 	if err := d.startIncoming(ctx); err != nil {
 		return err
 	}
@@ -150,6 +151,13 @@ func (d *destination) run(ctx context.Context) error {
 		return err
 	}
 	return d.commit(ctx)
+}
+
+func (d *destination) prepareRAM(ctx context.Context) (err error) {
+	if d.ram, err = openRAM(d.qemu.PeerPID()); d.ram == nil || err != nil {
+		return err
+	}
+	return d.ram.populate(ctx, d.qemu)
 }
 
 // startIncoming makes QEMU wait for a stream on a socketpair. It does not

@@ -44,11 +44,13 @@ type fakeQEMU struct {
 	stopTakes time.Duration // until `stop` is answered
 	// stopLate: the migration thread sees that the guest is stopped before `stop`
 	// is answered, and writes the last section under the lock that the answer needs.
-	stopLate bool
-	lastSent chan struct{} // closed behind the last section
-	slow     time.Duration // that it takes to read a page
-	shared   *os.File      // the memory, that of an incoming guest
-	clock    bool          // page 1 bears the time in ms at which it was found dirty
+	stopLate  bool
+	lastSent  chan struct{} // closed behind the last section
+	slow      time.Duration // that it takes to read a page
+	shared    *os.File      // the memory, that of an incoming guest
+	noMemory  bool          // for all of it
+	populated bool          // all of it is there
+	clock     bool          // page 1 bears the time in ms at which it was found dirty
 
 	// In place of the guest of a few pages: what writes and reads the streams.
 	write, read func(q *fakeQEMU, pipe *os.File)
@@ -168,6 +170,15 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 		answer = fmt.Sprintf(`{"status": %q}`, q.status)
 	case "query-migrate":
 		answer = fmt.Sprintf(`{"status": %q}`, q.migration)
+	case "query-memdev":
+		answer = "[]"
+		if q.shared != nil {
+			answer = `[{"id": "pc.ram", "share": true, "prealloc": false}]`
+		}
+	case "qom-set":
+		if q.populated = !q.noMemory; q.noMemory {
+			return "", fmt.Errorf("qemu_prealloc_mem: preallocating memory failed: Cannot allocate memory")
+		}
 	case "migrate":
 		q.migration = "active"
 		for offset := range uint64(fakePages) {

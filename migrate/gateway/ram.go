@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"bumpless/migrate/qmp"
 	"bumpless/migrate/stream"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +24,7 @@ import (
 // that cannot grow any more is an error here, and SIGBUS in a mapping.
 type ram struct {
 	file  *os.File
-	block int
+	block int // -1: not known yet, or none
 
 	at      uint64 // offset of what waits
 	waiting [][]byte
@@ -32,10 +34,9 @@ type ram struct {
 // sharedName is what QEMU calls the file (TYPE_MEMORY_BACKEND_MEMFD).
 const sharedName = "/memfd:memory-backend-memfd"
 
-// openRAM finds the memory file among those of the process. nil: there is none, or
-// the sizes do not say which block it is, and everything goes through the stream.
-// It is emptied: what QEMU has put there is not the guest's.
-func openRAM(pid int, blocks []stream.Block) (*ram, error) {
+// openRAM finds the memory file among those of the process, and empties it: what
+// QEMU has put there is not the guest's. nil: there is none, or more than one.
+func openRAM(pid int) (*ram, error) {
 	path := sharedFile(pid)
 	if path == "" {
 		return nil, nil
@@ -44,16 +45,57 @@ func openRAM(pid int, blocks []stream.Block) (*ram, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the guest's memory: %w", err)
 	}
-	r := &ram{file: file}
-	if r.block, err = blockOfSize(file, blocks); err != nil || r.block < 0 {
-		file.Close()
-		return nil, err
-	}
-	if err := r.clear(0, blocks[r.block].Size); err != nil {
+	r := &ram{file: file, block: -1}
+	if err := r.empty(); err != nil {
 		file.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// empty makes zeros of it, and gives the memory back.
+func (r *ram) empty() error {
+	size, err := r.size()
+	if err != nil {
+		return err
+	}
+	if err := unix.Fallocate(int(r.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, size); err != nil {
+		return fmt.Errorf("empty the guest's memory: %w", err)
+	}
+	return nil
+}
+
+func (r *ram) size() (int64, error) {
+	info, err := r.file.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("open the guest's memory: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// populate lets QEMU take all of the guest's memory and map it, before the move
+// begins: what is not there is missed here, and a page that is written here, or
+// touched for the first time by a guest that has just been stopped for its move, is
+// no page fault. Of 160 MiB it takes 16 ms, of 1 GiB 90 ms.
+func (r *ram) populate(ctx context.Context, q *qmp.Client) error {
+	var backends []struct {
+		ID       string `json:"id"`
+		Share    bool   `json:"share"`
+		Prealloc bool   `json:"prealloc"`
+	}
+	if err := q.Execute(ctx, "query-memdev", nil, &backends); err != nil {
+		return err
+	}
+	for _, b := range backends {
+		if !b.Share || b.Prealloc || b.ID == "" {
+			continue
+		}
+		property := map[string]any{"path": "/objects/" + b.ID, "property": "prealloc", "value": true}
+		if err := q.Execute(ctx, "qom-set", property, nil); err != nil {
+			return fmt.Errorf("take the guest's memory (is this host out of memory?): %w", err)
+		}
+	}
+	return nil
 }
 
 // sharedFile is the path of the process's one memory file; "" for none, or many.
@@ -77,23 +119,26 @@ func sharedFile(pid int) string {
 	return found
 }
 
-// blockOfSize is the only block of the file's size; -1 for none.
-func blockOfSize(file *os.File, blocks []stream.Block) (int, error) {
-	info, err := file.Stat()
+// find the block that the file is: the only one of its size.
+func (r *ram) find(blocks []stream.Block) error {
+	if r == nil {
+		return nil
+	}
+	size, err := r.size()
 	if err != nil {
-		return -1, fmt.Errorf("open the guest's memory: %w", err)
+		return err
 	}
-	found := -1
 	for i, b := range blocks {
-		if b.Size != uint64(info.Size()) {
-			continue
+		switch {
+		case b.Size != uint64(size):
+		case r.block >= 0:
+			r.block = -1
+			return nil
+		default:
+			r.block = i
 		}
-		if found >= 0 {
-			return -1, nil
-		}
-		found = i
 	}
-	return found, nil
+	return nil
 }
 
 // has tells whether a block's pages are written here.
@@ -106,7 +151,7 @@ func (r *ram) page(offset uint64, data []byte, held bool) error {
 		if !held {
 			return nil // it was never written
 		}
-		return r.clear(offset, stream.PageSize)
+		data = zeros[:]
 	}
 	if n := uint64(len(r.waiting)) * stream.PageSize; n > 0 && r.at+n != offset {
 		if err := r.flush(); err != nil {
@@ -120,16 +165,8 @@ func (r *ram) page(offset uint64, data []byte, held bool) error {
 	return nil
 }
 
-// clear makes zeros, and gives the memory back.
-func (r *ram) clear(offset, size uint64) error {
-	if err := r.flush(); err != nil {
-		return err
-	}
-	if err := unix.Fallocate(int(r.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(offset), int64(size)); err != nil {
-		return fmt.Errorf("clear the guest's memory at 0x%x: %w", offset, err)
-	}
-	return nil
-}
+// zeros of a page.
+var zeros [stream.PageSize]byte
 
 // flush writes what waits.
 func (r *ram) flush() error {

@@ -61,6 +61,9 @@ func TestAGuestsPagesAreWrittenToTheMemoryThatItsQEMUShares(t *testing.T) {
 	if !maps.Equal(b.src.memory, b.dst.memory) {
 		t.Error("the memories differ")
 	}
+	if !b.dst.populated {
+		t.Error("the memory was not taken beforehand")
+	}
 }
 
 func TestMemoryThatCannotBeToldApartIsFilledThroughTheStream(t *testing.T) {
@@ -76,36 +79,53 @@ func TestMemoryThatCannotBeToldApartIsFilledThroughTheStream(t *testing.T) {
 		{"one block of the file's size", []stream.Block{other, ours}, os.Getpid(), true},
 		{"two of them", []stream.Block{ours, ours}, os.Getpid(), false},
 		{"none", []stream.Block{other}, os.Getpid(), false},
-		{"the kernel does not say whose process it is", []stream.Block{ours}, 0, false},
+		{"the kernel does not say whose process it is", []stream.Block{other, ours}, 0, false},
 	} {
-		before := readMemory(t, file)
-		r, err := openRAM(c.pid, c.blocks)
-		if err != nil || (r != nil) != c.want {
-			t.Fatalf("%s: openRAM() = %v, %v; want one: %v", c.why, r, err, c.want)
+		r, err := openRAM(c.pid)
+		must(t, err)
+		must(t, r.find(c.blocks))
+		if r.has(1) != c.want || r.has(0) || r.has(2) {
+			t.Errorf("%s: %+v; want to have block 1: %v", c.why, r, c.want)
 		}
-		if !c.want && !maps.Equal(readMemory(t, file), before) {
-			t.Errorf("%s: the memory was written", c.why)
-		}
-		if c.want {
-			if r.block != 1 || slices.ContainsFunc(slices.Collect(maps.Values(readMemory(t, file))), func(page string) bool { return page != "" }) {
-				t.Errorf("%s: block %d, not empty", c.why, r.block)
-			}
-			r.close()
-			_, err = file.WriteAt([]byte("something"), 0)
-			must(t, err)
-		}
+		r.close()
 	}
 	second := sharedMemory(t, size)
 	defer second.Close()
-	if r, err := openRAM(os.Getpid(), []stream.Block{ours}); r != nil || err != nil {
-		t.Errorf("two files: openRAM() = %v, %v; want none", r, err)
+	before := readMemory(t, file)
+	if r, err := openRAM(os.Getpid()); r != nil || err != nil || !maps.Equal(readMemory(t, file), before) {
+		t.Errorf("two files: openRAM() = %v, %v; want none, untouched", r, err)
+	}
+}
+
+func TestWhatQEMUHasPutIntoTheMemoryIsNotTheGuests(t *testing.T) {
+	file := sharedMemory(t, 256*stream.PageSize)
+	r, err := openRAM(os.Getpid())
+	must(t, err)
+	defer r.close()
+	if slices.ContainsFunc(slices.Collect(maps.Values(readMemory(t, file))), func(page string) bool { return page != "" }) {
+		t.Error("it is not empty")
+	}
+}
+
+// The source is not asked for anything then.
+func TestAHostWithoutTheMemoryOfAGuestDoesNotWaitForIt(t *testing.T) {
+	b := newBench(t)
+	b.dst.shared, b.dst.noMemory = sharedMemory(t, fakePages*stream.PageSize), true
+	b.dst.run()
+	r, err := RunDestination(t.Context(), b.destination, func(e Event) {
+		if len(e.Addresses) > 0 {
+			t.Error("it listens")
+		}
+	})
+	if err != nil || r.Outcome != Failed || !strings.Contains(r.Reason, "out of memory") {
+		t.Errorf("%+v, %v; want failed for want of memory", r, err)
 	}
 }
 
 func TestMemoryThatCannotGrowIsAnErrorAndNotASignal(t *testing.T) {
 	const size = 16 * stream.PageSize
 	sharedMemory(t, size)
-	r, err := openRAM(os.Getpid(), []stream.Block{{Size: size}})
+	r, err := openRAM(os.Getpid())
 	must(t, err)
 	defer r.close()
 	must(t, r.file.Truncate(stream.PageSize))

@@ -103,7 +103,7 @@ func (d *destination) passOn(f link.Frame) error {
 	if uint64(total)*stream.PageSize > d.cfg.RAMBytes {
 		return fmt.Errorf("the source announces %d MiB of RAM, this guest has %d MiB", total*stream.PageSize>>20, d.cfg.RAMBytes>>20)
 	}
-	if d.ram, err = openRAM(d.pid, blocks); err != nil {
+	if err := d.ram.find(blocks); err != nil {
 		return err
 	}
 	d.blocks, d.pages = blocks, make([]received, total)

@@ -44,6 +44,11 @@ func (g *rig) migrateNative(ctx context.Context, n native, budgetMs int, m *meas
 			return err
 		}
 	}
+	// As our gateway does: all of the guest's memory is there before the move begins.
+	taken := map[string]any{"path": "/objects/pc.ram", "property": "prealloc", "value": true}
+	if err := destination.Execute(ctx, "qom-set", taken, nil); err != nil {
+		return err
+	}
 	// Started with -S; said while it waits, `cont` means: run once you have arrived.
 	if err := destination.Execute(ctx, "cont", nil, nil); err != nil {
 		return err

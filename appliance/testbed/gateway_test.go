@@ -42,6 +42,9 @@ func (r *rig) moveAway(policy string) (*move, *gateway.Result) {
 		if result == nil || result.StopMs > budgetMs {
 			r.t.Fatalf("%s: result = %+v; want a stop of at most %d ms", policy, result, budgetMs)
 		}
+		if result.Outcome == gateway.Moved && result.Policy == "bumpless" && result.ReadBytes == 0 {
+			r.t.Errorf("nothing was read from the guest's memory: %+v", result)
+		}
 		if result.Outcome == gateway.Moved && arrived.WrittenBytes == 0 {
 			r.t.Errorf("%s: the guest's pages went through QEMU's stream; want them written to the memory that it shares", policy)
 		}

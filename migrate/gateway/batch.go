@@ -15,6 +15,7 @@ type batch struct {
 	at        []int      // of each content that was taken, its page in the table
 	contents  []*content // of the pages from shortened on
 	hashes    []uint64   // of those
+	unread    []unread   // those that are to be read
 	shortened int        // pages that slots have seen
 	long      int        // of them, with their whole content
 	spare     []*content // that are not needed once it is written
@@ -22,7 +23,7 @@ type batch struct {
 }
 
 func (b *batch) reset() {
-	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], hashes: b.hashes[:0], spare: b.spare[:0]}
+	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], hashes: b.hashes[:0], unread: b.unread[:0], spare: b.spare[:0]}
 }
 
 func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages) >= maxBatch }

@@ -28,11 +28,13 @@ type moving struct {
 
 const movingPages = 160
 
+var movingBlocks = []stream.Block{{Name: "pc.ram", Size: movingPages * stream.PageSize}}
+
 func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.Kind) *moving {
 	h, err := newHasher(make([]byte, 16))
 	must(t, err)
 	m := &moving{t: t, random: rand.New(rand.NewPCG(seed, 1)), keep: make([]keeper, connections), wires: make([][]link.Frame, connections), kinds: map[link.Kind]int{}}
-	m.table = newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: movingPages * stream.PageSize}}, 1000)
+	m.table = newTable(rule{}, h, movingBlocks, 1000, nil)
 	m.table.carry(connections, slotsEach > 0, last)
 	for i := range connections {
 		m.slots = append(m.slots, newSlots(slotsEach, last >= link.Same))
@@ -55,18 +57,28 @@ func (m *moving) send(connection int) {
 		return
 	}
 	var b batch
-	if !m.table.take(connection, &b) {
-		m.t.Fatal("take() = false")
-	}
-	m.slots[connection].rememberAndShorten(&b)
-	for m.table.more(connection, &b) {
+	ok, err := m.table.take(connection, &b)
+	for more := ok; more && err == nil; more, err = m.table.more(connection, &b) {
 		m.slots[connection].rememberAndShorten(&b)
 	}
+	if must(m.t, err); !ok {
+		m.t.Fatal("take() = false")
+	}
+	m.put(connection, &b)
+}
+
+// pack is the rest of send, for a batch that was taken.
+func (m *moving) pack(connection int, b *batch) {
+	m.slots[connection].rememberAndShorten(b)
+	m.put(connection, b)
+}
+
+func (m *moving) put(connection int, b *batch) {
 	for _, p := range b.pages {
 		m.kinds[p.Kind]++
 	}
 	m.wires[connection] = append(m.wires[connection], link.Frame{Count: uint16(len(b.pages)), Body: link.AppendPages(nil, b.pages)})
-	m.table.put(&b)
+	m.table.put(b)
 }
 
 // deliver the oldest batch of a connection.
@@ -98,7 +110,7 @@ func (m *moving) finish(seed uint64, guest map[uint64][]byte) {
 	memory := m.memory()
 	for offset, want := range guest {
 		if memory[offset] != string(want) {
-			m.t.Fatalf("seed %d: page 0x%x differs", seed, offset)
+			m.t.Fatalf("seed %d: page 0x%x differs: %d bytes of %x, want %d of %x", seed, offset, len(memory[offset]), []byte(memory[offset])[:min(2, len(memory[offset]))], len(want), want[:min(2, len(want))])
 		}
 	}
 	if m.shared != nil {

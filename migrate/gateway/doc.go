@@ -73,10 +73,26 @@
 //
 // A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
-// source keeps about 2 % of RAMBytes and at most twice HeldMiB, the destination
+// source keeps about 2 % of RAMBytes and, where it cannot read the guest's memory
+// itself, at most twice HeldMiB, the destination
 // 0.5 % of RAMBytes, and both DeltaCacheMiB, which are half of RAMBytes
 // unless it is set; a peer or a guest that claims more is refused before memory
 // is taken.
+//
+// # Guest RAM at the source
+//
+// Where QEMU shares the guest's RAM as a memory file (memory-backend-memfd, as package
+// guest starts it), and the policy reads ahead (policy.Traits), its stream says which
+// pages are dirty, and their contents are read from the file when they are sent
+// (readLate). So nothing waits for the link: passes go on while the first one is
+// being sent, what is written again before its turn comes is sent once and not twice,
+// and what waits takes no memory (what it saves: package replay,
+// TestReadingAheadSavesWhatIsWrittenDuringTheFirstPass). Elsewhere, and for blocks that are not in the file, contents are taken
+// from the stream and kept, and the reader waits for the link.
+//
+// The digest is of the contents that the stream brought last. A page whose content
+// was read too early, by a mistake of ours or of QEMU's, makes the digests differ, and
+// the move is rolled back.
 //
 // # Guest RAM at the destination
 //
@@ -257,6 +273,7 @@ type Event struct {
 // Pass is what one pass over the guest's memory brought.
 type Pass struct {
 	Number        uint32  `json:"number"`
+	AllSentOnce   bool    `json:"all_sent_once"` // every page has been sent, or is held
 	Pages         int     `json:"pages"`
 	HeldBytes     int64   `json:"held_bytes"`
 	QueuedBytes   int64   `json:"queued_bytes"`
@@ -286,9 +303,12 @@ type Result struct {
 	RAMBytes   uint64  `json:"ram_bytes"`
 	// WrittenBytes of guest RAM that the destination's gateway wrote itself, and not
 	// through QEMU's stream.
-	WrittenBytes int64  `json:"written_bytes,omitempty"`
-	DigestEqual  bool   `json:"digest_equal"`
-	Passes       uint32 `json:"passes"`
+	WrittenBytes int64 `json:"written_bytes,omitempty"`
+	// ReadBytes of guest RAM that the source's gateway read itself, when they were
+	// sent.
+	ReadBytes   int64  `json:"read_bytes,omitempty"`
+	DigestEqual bool   `json:"digest_equal"`
+	Passes      uint32 `json:"passes"`
 	// Parts of the stop, in ms since T0; 0: not reached.
 	Parts StopParts `json:"parts"`
 }

@@ -36,7 +36,7 @@ func ages(t *testing.T, intervalMs, passes int) (list []time.Duration) {
 		must(t, err)
 		switch record.Kind {
 		case stream.RAMStart:
-			s.table = newTable(rule{Holds: policytest.Always}, h, record.Blocks, 1000)
+			s.table = newTable(rule{Holds: policytest.Always}, h, record.Blocks, 1000, nil)
 			s.passes.Store(1)
 		case stream.Page:
 			must(t, p.page(record))

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"bumpless/migrate/qmp"
 	"bumpless/migrate/stream"
@@ -23,31 +20,23 @@ import (
 // comes, behind all pages. It is written with pwritev(2) and not mapped: a file
 // that cannot grow any more is an error here, and SIGBUS in a mapping.
 type ram struct {
-	file  *os.File
-	block int // -1: not known yet, or none
+	memoryFile
 
 	at      uint64 // offset of what waits
 	waiting [][]byte
 	bytes   int64 // written
 }
 
-// sharedName is what QEMU calls the file (TYPE_MEMORY_BACKEND_MEMFD).
-const sharedName = "/memfd:memory-backend-memfd"
-
-// openRAM finds the memory file among those of the process, and empties it: what
-// QEMU has put there is not the guest's. nil: there is none, or more than one.
+// openRAM finds the memory file of the process, and empties it: what QEMU has put
+// there is not the guest's. nil: there is none.
 func openRAM(pid int) (*ram, error) {
-	path := sharedFile(pid)
-	if path == "" {
-		return nil, nil
+	file, err := openMemory(pid, os.O_RDWR)
+	if file == nil || err != nil {
+		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open the guest's memory: %w", err)
-	}
-	r := &ram{file: file, block: -1}
+	r := &ram{memoryFile: *file}
 	if err := r.empty(); err != nil {
-		file.Close()
+		file.close()
 		return nil, err
 	}
 	return r, nil
@@ -63,14 +52,6 @@ func (r *ram) empty() error {
 		return fmt.Errorf("empty the guest's memory: %w", err)
 	}
 	return nil
-}
-
-func (r *ram) size() (int64, error) {
-	info, err := r.file.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("open the guest's memory: %w", err)
-	}
-	return info.Size(), nil
 }
 
 // populate lets QEMU take all of the guest's memory and map it, before the move
@@ -98,51 +79,16 @@ func (r *ram) populate(ctx context.Context, q *qmp.Client) error {
 	return nil
 }
 
-// sharedFile is the path of the process's one memory file; "" for none, or many.
-func sharedFile(pid int) string {
-	found := ""
-	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return "" // not our process's to read
-	}
-	for _, e := range list {
-		path := filepath.Join(dir, e.Name())
-		if name, err := os.Readlink(path); err != nil || !strings.HasPrefix(name, sharedName) {
-			continue
-		}
-		if found != "" {
-			return ""
-		}
-		found = path
-	}
-	return found
-}
+// has tells whether a block's pages are written here.
+func (r *ram) has(block int) bool { return r != nil && r.memoryFile.has(block) }
 
-// find the block that the file is: the only one of its size.
+// find the block that the file is.
 func (r *ram) find(blocks []stream.Block) error {
 	if r == nil {
 		return nil
 	}
-	size, err := r.size()
-	if err != nil {
-		return err
-	}
-	for i, b := range blocks {
-		switch {
-		case b.Size != uint64(size):
-		case r.block >= 0:
-			r.block = -1
-			return nil
-		default:
-			r.block = i
-		}
-	}
-	return nil
+	return r.memoryFile.find(blocks)
 }
-
-// has tells whether a block's pages are written here.
-func (r *ram) has(block int) bool { return r != nil && r.block == block }
 
 // page writes a page; what follows on the one before waits for flush, data's
 // memory included. nil is a page of zeros; held: something else is there now.
@@ -190,6 +136,6 @@ func (r *ram) flush() error {
 
 func (r *ram) close() {
 	if r != nil {
-		r.file.Close()
+		r.memoryFile.close()
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -70,10 +71,13 @@ func (s *source) startTable(record stream.Record) error {
 	if err := s.send.control(link.Frame{Type: link.RAMStart, Body: record.Raw}); err != nil {
 		return err
 	}
-	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize)
+	memory, err := s.guestMemory(record.Blocks)
+	if err != nil {
+		return err
+	}
+	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize, memory)
 	s.ram = ram
 	if s.cfg.TracePath != "" {
-		var err error
 		if s.recorder, err = newRecorder(s.cfg.TracePath, time.Duration(s.cfg.TraceMs)*time.Millisecond, s.hasher, len(s.table.data)); err != nil {
 			return err
 		}
@@ -81,6 +85,23 @@ func (s *source) startTable(record stream.Record) error {
 	s.passes.Store(1) // from here on others may look at the table
 	s.send.start(s.table, min(s.granted, s.slots(ram, len(s.send.conns))), s.kinds)
 	return nil
+}
+
+// guestMemory to read contents from when they are sent; nil where the policy does
+// not want that, or QEMU does not share it.
+func (s *source) guestMemory(blocks []stream.Block) (*memoryFile, error) {
+	if !s.policy.Traits().ReadAhead {
+		return nil, nil
+	}
+	memory, err := openMemory(s.qemu.PeerPID(), os.O_RDONLY)
+	if memory == nil || err != nil {
+		return nil, err
+	}
+	if err := memory.find(blocks); err != nil || memory.block < 0 {
+		memory.close()
+		return nil, err
+	}
+	return memory, nil
 }
 
 // passes finds the ends of passes. QEMU walks through memory upwards, so a page
@@ -96,7 +117,7 @@ type passes struct {
 	s         *source
 	r         *stream.Reader
 	first     time.Time // when the first one began
-	bulk      time.Time // when it had been read
+	bulk      time.Time // when every page had been sent, or held; zero before
 	started   time.Time
 	looked    time.Time    // when QEMU last looked for dirty pages, as far as we know
 	found     [2]time.Time // the looks that found what this pass brought, and the one before
@@ -182,21 +203,25 @@ func (p *passes) record(found time.Time) error {
 func (p *passes) end() {
 	s := p.s
 	took := time.Since(p.started)
-	if s.passes.Load() == 1 {
+	if p.bulk.IsZero() && s.table.bulkSent() {
 		p.bulk = time.Now()
 		s.send.shrunk.forget()
 	}
+	longest := time.Duration(s.cfg.PassIntervalMs) * time.Millisecond
 	brought := s.table.passEnd(policy.Moment{
-		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.linkBytesPerS(),
-		Interval: time.Duration(s.cfg.PassIntervalMs) * time.Millisecond,
+		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.linkBytesPerS(), Interval: policy.PassInterval(longest, 0),
 	})
-	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]), s.lag.answeredSince(p.bulk))
+	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]), !p.bulk.IsZero() && s.lag.answeredSince(p.bulk))
 	if d.Verdict != policy.Wait && s.recorder == nil {
 		if s.stops(d) {
 			return
 		}
 	}
-	p.wait(took)
+	interval := policy.PassInterval(longest, took)
+	if p.bulk.IsZero() {
+		interval = policy.BulkInterval(longest, s.table.backlog())
+	}
+	p.wait(interval)
 	p.started = time.Now()
 }
 
@@ -216,8 +241,8 @@ func (s *source) stops(d policy.Decision) bool {
 	}
 }
 
-func (p *passes) wait(took time.Duration) {
-	wait := time.Until(p.started.Add(policy.PassInterval(time.Duration(p.s.cfg.PassIntervalMs)*time.Millisecond, took)))
+func (p *passes) wait(interval time.Duration) {
+	wait := time.Until(p.started.Add(interval))
 	if wait <= 0 {
 		return
 	}
@@ -246,7 +271,8 @@ func inPipe(pipe *net.UnixConn) int64 {
 
 // decide reports the pass and asks the policy. What the pass brought was dirtied
 // during before; QEMU's look at what was dirtied since is elapsed old.
-// arrived: the destination has answered since the bulk.
+// arrived: every page has been sent once, or is held, and the destination has
+// answered since.
 func (s *source) decide(brought policy.Brought, before, elapsed time.Duration, arrived bool) policy.Decision {
 	l := s.table.load(brought.Fresh)
 	s.dirty = s.dirty.Add(brought, before)
@@ -266,7 +292,7 @@ func (s *source) decide(brought policy.Brought, before, elapsed time.Duration, a
 	d := s.policy.Decide(situation)
 	_, kept, _ := s.pace.limit()
 	s.report(Event{Phase: Streaming, AtMs: ms(situation.Now), Pass: &Pass{
-		Number: n, Pages: brought.Arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
+		Number: n, AllSentOnce: arrived, Pages: brought.Arrived, HeldBytes: l.heldBytes, QueuedBytes: l.queuedBytes(),
 		LinkBytes: s.meter.Sent.Load(), LinkBytesPerS: situation.LinkBytesPerS, Ratio: s.send.ratio(), EstimateMs: ms(d.Estimate),
 		KeptBytesPerS: kept,
 	}})

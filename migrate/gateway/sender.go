@@ -98,11 +98,14 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 	}
 	var b batch
 	var body []byte
-	for t.take(connection, &b) {
+	for {
+		ok, err := t.take(connection, &b)
+		if !ok || err != nil {
+			return err
+		}
 		begun := time.Now()
-		s.kept[connection].rememberAndShorten(&b)
-		for t.more(connection, &b) {
-			s.kept[connection].rememberAndShorten(&b)
+		if err := s.collect(connection, t, &b); err != nil {
+			return err
 		}
 		content := len(b.at) * link.PageSize
 		body = link.AppendPages(body[:0], b.pages)
@@ -111,7 +114,7 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 		if s.ladder != nil {
 			f.Body, f.Codec, compressing = s.ladder.compress(compressor, body)
 		}
-		err := o.write(f, writeWait)
+		err = o.write(f, writeWait)
 		b.share = 0
 		if content > 0 {
 			b.share = uint8(max(1, (len(f.Body)*pages.Sixteenths+content-1)/content))
@@ -124,7 +127,16 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 			return err
 		}
 	}
-	return nil
+}
+
+// collect makes a batch's pages short, and takes more while there is room for it.
+func (s *sender) collect(connection int, t *table, b *batch) error {
+	for {
+		s.kept[connection].rememberAndShorten(b)
+		if added, err := t.more(connection, b); !added || err != nil {
+			return err
+		}
+	}
 }
 
 // barrier marks on every connection that all of a round has been written.

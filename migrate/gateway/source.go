@@ -144,7 +144,7 @@ func (s *source) finish(o Outcome, reason string) {
 	s.result.DiskBytes = s.mirrors.meter.Sent.Load() + s.mirrors.meter.Received.Load()
 	s.result.LinkBytes = s.meter.Sent.Load() + s.meter.Received.Load()
 	if s.result.Passes = s.passes.Load(); s.result.Passes > 0 {
-		s.result.RAMBytes = s.ram
+		s.result.RAMBytes, s.result.ReadBytes = s.ram, s.table.readBytes()
 	}
 }
 

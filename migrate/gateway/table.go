@@ -32,25 +32,48 @@ type table struct {
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
 
-	maxPending int // contents that may be kept in all
+	stored    int // contents that are kept
+	maxStored int // that may be
+
+	memory *memoryFile // contents of its block are read when they are sent; nil: all are kept
+	read   int64       // bytes of those
 }
 
-// newTable makes the table of a guest of which at most maxHeld pages are held.
-func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int) *table {
-	t := &table{hasher: h, blocks: blocks, maxPending: 2 * (maxHeld + maxQueued)}
+// newTable makes the table of a guest of which at most maxHeld pages are held, and
+// their contents kept. With its memory, which is its own from now on, contents there
+// are not kept, and any number of pages waits.
+func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, memory *memoryFile) *table {
+	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory}
 	t.changed.L = &t.mu
 	total := 0
 	for _, b := range blocks {
 		t.first = append(t.first, total)
 		total += int(b.Pages())
 	}
+	if memory != nil {
+		maxHeld = total
+	}
 	t.pages, t.data = pages.New[tag](p, total, maxHeld), make([]*content, total)
+	if memory != nil {
+		t.pages.ReadAhead()
+	}
 	return t
 }
 
-// maxQueued bounds what waits for the senders, in pages: 8 MiB. Beyond it the
-// reader waits, and so does the source's QEMU.
-const maxQueued = 2048
+// maxQueued bounds what waits for the senders and is kept for them, in pages. Beyond
+// it the reader waits, and so does the source's QEMU.
+const maxQueued = pages.QueuePages
+
+// full tells whether a page of the block must wait before it can be taken in.
+func (t *table) full(block int) bool {
+	switch {
+	case t.pages.Stopped() || t.closed || t.memory.has(block):
+		return false
+	case t.memory != nil:
+		return t.stored >= maxQueued
+	}
+	return t.pages.Queued() >= maxQueued
+}
 
 // arrive takes a page from the source. It blocks while the queue is full,
 // unless the guest is stopped: then QEMU must be read at full speed. What is
@@ -60,18 +83,20 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	tagged := t.hasher.page(block, offset/stream.PageSize, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.pages.Queued() >= maxQueued && !t.pages.Stopped() && !t.closed {
+	for t.full(block) {
 		t.changed.Wait()
 	}
 	queued := t.pages.Queued()
 	was, kept := t.pages.Arrive(at, tagged, data == nil, now)
 	t.sum.replace(was, tagged)
-	t.keep(at, data, kept)
+	if !t.memory.has(block) {
+		t.keep(at, data, kept)
+	}
 	if t.pages.Queued() > queued {
 		t.changed.Broadcast()
 	}
-	if n := t.pages.Pending(); n > t.maxPending {
-		return fmt.Errorf("%d MiB of memory wait to be sent: more than is kept of one guest", n*stream.PageSize>>20)
+	if t.stored > t.maxStored {
+		return fmt.Errorf("%d MiB of memory wait to be sent: more than is kept of one guest", t.stored*stream.PageSize>>20)
 	}
 	return nil
 }
@@ -93,11 +118,13 @@ func (t *table) blockOf(at int) int {
 func (t *table) keep(at int, data []byte, kept pages.Kept) {
 	switch kept {
 	case pages.Taken:
+		t.stored++
 		t.data[at] = t.pool.get()
 		copy(t.data[at][:], data)
 	case pages.Overwritten:
 		copy(t.data[at][:], data)
 	case pages.Freed:
+		t.stored--
 		t.pool.put(t.data[at])
 		t.data[at] = nil
 	}
@@ -115,6 +142,20 @@ func (t *table) passEnd(link policy.Moment) policy.Brought {
 	defer t.mu.Unlock()
 	defer t.changed.Broadcast()
 	return t.pages.PassEnd(link)
+}
+
+// bulkSent: see pages.Table.
+func (t *table) bulkSent() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pages.BulkSent()
+}
+
+// backlog: see policy.Moment.
+func (t *table) backlog() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pages.Backlog()
 }
 
 // letGo queues everything that is held: the guest is stopped.
@@ -143,41 +184,56 @@ func (t *table) carry(connections int, keep bool, last link.Kind) {
 // take waits for work for a connection and fills a batch: up to
 // link.MaxBatchPages contents. ok is false when the table was closed. Every batch
 // taken must be put back.
-func (t *table) take(connection int, batch *batch) (ok bool) {
+func (t *table) take(connection int, batch *batch) (ok bool, err error) {
+	if !t.takePages(connection, batch) {
+		return false, nil
+	}
+	return true, t.readLate(batch)
+}
+
+func (t *table) takePages(connection int, batch *batch) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	batch.reset()
-	for {
-		line, some := t.pages.Line(connection)
-		for !some && !t.closed {
-			t.dry = t.dry || t.pages.Queued() == 0 && t.sending == 0
-			t.changed.Wait()
-			line, some = t.pages.Line(connection)
+	for !t.closed {
+		if t.takeSome(connection, batch) {
+			return true
 		}
-		if t.closed {
-			return false
-		}
+		t.dry = t.dry || t.pages.Queued() == 0 && t.sending == 0
+		t.changed.Wait()
+	}
+	return false
+}
+
+// takeSome is takePages without waiting; mu is held.
+func (t *table) takeSome(connection int, batch *batch) (ok bool) {
+	for line, some := t.pages.Line(connection); some; line, some = t.pages.Line(connection) {
 		t.fill(batch, line, connection)
 		if len(batch.pages) > 0 {
 			t.sending++
 			return true
-		}
+		} // else all in the line had been dropped
 	}
+	return false
 }
 
 // more adds to a batch what there is room for now that its pages are short. It
 // waits for nothing; false when nothing was added.
-func (t *table) more(connection int, batch *batch) bool {
+func (t *table) more(connection int, batch *batch) (added bool, err error) {
 	if batch.full() {
-		return false
+		return false, nil
 	}
+	before := len(batch.pages)
+	t.morePages(connection, batch)
+	return len(batch.pages) > before, t.readLate(batch)
+}
+
+func (t *table) morePages(connection int, batch *batch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := len(batch.pages)
 	if line, some := t.pages.Line(connection); some {
 		t.fill(batch, line, connection)
 	}
-	return len(batch.pages) > before
 }
 
 // fill moves pages of a line into a batch, and pages that are zero of those that
@@ -202,13 +258,29 @@ func (t *table) fillFrom(batch *batch, line pages.Line) {
 			batch.addZero(p, t.kinds)
 			continue
 		}
-		c := t.data[out.At]
-		t.data[out.At] = nil
+		c, kept := t.leave(out)
 		if p.Kind, p.Data = link.Whole, c[:]; out.Keep {
 			p.Kind = link.Keep
 		}
 		batch.add(p, out.At, c, t.contentOf(out.At))
+		if !kept {
+			batch.unread = append(batch.unread, unread{len(batch.pages) - 1, len(batch.contents) - 1, out.At})
+		}
 	}
+}
+
+// leave is the room of the content that a page leaves with, and whether it is there.
+func (t *table) leave(out pages.Out) (c *content, kept bool) {
+	c = t.data[out.At]
+	if c == nil {
+		return t.pool.get(), false
+	}
+	if t.memory != nil {
+		t.pages.Sent(out.At, out.Version, t.pages.Newest(out.At))
+	}
+	t.data[out.At] = nil
+	t.stored--
+	return c, true
 }
 
 // put gives a written batch's contents back, and says whether more waits.

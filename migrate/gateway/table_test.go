@@ -19,7 +19,7 @@ func tableOf(t *testing.T, r rule) *table {
 	t.Helper()
 	h, err := newHasher(make([]byte, 16))
 	must(t, err)
-	return newTable(r, h, []stream.Block{{Name: "pc.ram", Size: 8 * stream.PageSize}, {Name: "vram", Size: 4 * stream.PageSize}}, 1000)
+	return newTable(r, h, []stream.Block{{Name: "pc.ram", Size: 8 * stream.PageSize}, {Name: "vram", Size: 4 * stream.PageSize}}, 1000, nil)
 }
 
 func must(t testing.TB, err error) {
@@ -53,7 +53,10 @@ func (t *table) takeAll(tt *testing.T) (all []sent) {
 	for t.pages.Queued() > 0 {
 		var b batch
 		done := make(chan bool, 1)
-		go func() { done <- t.take(0, &b) }()
+		go func() {
+			ok, err := t.take(0, &b)
+			done <- ok && err == nil
+		}()
 		select {
 		case ok := <-done:
 			if !ok {
@@ -157,22 +160,22 @@ func TestTheLoadIsWhatIsActuallyKept(t *testing.T) {
 func TestWhatIsKeptOfAStoppedGuestIsBounded(t *testing.T) {
 	h, err := newHasher(make([]byte, 16))
 	must(t, err)
-	b := newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: 1 << 30}}, 3)
+	b := newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: 1 << 30}}, 3, nil)
 	b.letGo() // the guest is stopped: nothing blocks, but memory ends
 	for i := range 10_000 {
 		if err = b.arrive(0, uint64(100+i)*stream.PageSize, make([]byte, stream.PageSize), 0); err != nil {
 			break
 		}
 	}
-	if err == nil || b.pages.Pending() > b.maxPending+1 || !strings.Contains(err.Error(), "more than is kept") {
-		t.Errorf("arrive() = %v with %d contents kept; want an error at %d", err, b.pages.Pending(), b.maxPending)
+	if err == nil || b.pages.Pending() > b.maxStored+1 || !strings.Contains(err.Error(), "more than is kept") {
+		t.Errorf("arrive() = %v with %d contents kept; want an error at %d", err, b.pages.Pending(), b.maxStored)
 	}
 }
 
 func TestAFullQueueHoldsTheReaderUntilTheGuestIsStopped(t *testing.T) {
 	h, err := newHasher(make([]byte, 16))
 	must(t, err)
-	b := newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: 1 << 30}}, 1000)
+	b := newTable(rule{}, h, []stream.Block{{Name: "pc.ram", Size: 1 << 30}}, 1000, nil)
 	for i := range maxQueued {
 		b.page(t, 0, i, 1)
 	}
@@ -196,8 +199,8 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	b := tableOf(t, rule{})
 	b.page(t, 0, 1, 1)
 	var work batch
-	if !b.take(0, &work) {
-		t.Fatal("take() = false")
+	if ok, err := b.take(0, &work); !ok || err != nil {
+		t.Fatalf("take() = %v, %v", ok, err)
 	}
 	done := make(chan bool, 1)
 	go func() { done <- b.drained() }()
@@ -216,7 +219,7 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	if <-done {
 		t.Error("drained() of a closed table = true; want false")
 	}
-	if b.take(0, &work) {
-		t.Error("take() of a closed table = true; want false")
+	if ok, err := b.take(0, &work); ok || err != nil {
+		t.Errorf("take() of a closed table = %v, %v; want false", ok, err)
 	}
 }

@@ -10,7 +10,11 @@
 //	  +--------------> held   PassEnd, Release; LetGo
 //
 // A page that waits and arrives again keeps its place: only its newest content is
-// ever sent. What a page's content is, a Tag says: two contents of one page are
+// ever sent. With ReadAhead it may leave its place, to be held:
+//
+//	queued   Arrive, Hold --> held
+//
+// What a page's content is, a Tag says: two contents of one page are
 // the same if their tags are.
 package pages
 

@@ -105,8 +105,9 @@ func (t *Table[Tag]) leave(at int, l Line) Out {
 	e := &t.entries[at]
 	e.state = idle
 	t.countSteady(e.history)
+	t.notBulk(e)
 	e.version++
-	e.sent = e.newest
+	e.sent, e.reading = e.newest, t.ahead && e.content
 	out := Out{At: at, Version: e.version, Content: e.content}
 	if !e.content {
 		return out

@@ -27,6 +27,8 @@ type entry[Tag comparable] struct {
 	carrier uint8 // connection that sent it last and keeps its content
 	carried bool  // there is one
 	share   uint8 // see Learn
+	bulk    bool  // it is in the queue for the first time
+	reading bool  // it was sent, and nobody has said yet what: see Sent
 }
 
 // Table of all pages of a guest, which are numbered from 0.
@@ -39,6 +41,8 @@ type Table[Tag comparable] struct {
 	waiting []int               // holds every held page once, and some that were let go since
 	held    int                 // pages
 	maxHeld int
+	ahead   bool // see ReadAhead
+	unsent  int  // pages with a content that wait in the queue for the first time
 	stopped bool
 	pass    uint32
 	link    policy.Moment // what the last pass's end said of the link
@@ -75,19 +79,24 @@ const (
 func (t *Table[Tag]) Arrive(at int, is Tag, zero bool, now time.Duration) (was Tag, kept Kept) {
 	e := &t.entries[at]
 	was, e.newest = e.newest, is
+	if e.history.Dirtied == 0 && !zero {
+		e.bulk = true
+		t.unsent++
+	}
 	e.history = e.history.Touch(t.pass, now)
 	t.brought.Add(e.history, e.state != idle)
 	if e.state == idle {
 		t.freshShares += e.expected()
 	}
-	if t.drop && e.version != 0 && is == e.sent {
+	if t.drop && e.version != 0 && is == e.sent && !e.reading {
 		return was, t.forget(e)
 	}
 	kept = t.keep(e, !zero)
 	switch {
-	case e.state == queued:
+	case e.state == queued && !t.ahead:
 	case !t.stopped && (e.state == held || t.held < t.maxHeld) && t.policy.Hold(e.history, t.moment(now)):
 		t.hold(at)
+	case e.state == queued:
 	default:
 		t.enqueue(at)
 	}
@@ -123,8 +132,11 @@ func (t *Table[Tag]) forget(e *entry[Tag]) Kept {
 	return t.keep(e, false)
 }
 
+// hold a page. One that was queued leaves its place in the queue behind: should it
+// be queued again before that is reached, it leaves from there.
 func (t *Table[Tag]) hold(at int) {
 	e := &t.entries[at]
+	t.notBulk(e)
 	if e.state != held {
 		e.state = held
 		t.held++
@@ -151,12 +163,38 @@ func (t *Table[Tag]) enqueue(at int) {
 	}
 }
 
+// notBulk: the page does not wait in the queue for the first time any more.
+func (t *Table[Tag]) notBulk(e *entry[Tag]) {
+	if e.bulk {
+		e.bulk = false
+		t.unsent--
+	}
+}
+
+// ReadAhead says that contents are read when pages leave, and that all of the
+// guest's pages may be queued: a page that is written again while it waits may be
+// held then, and every page that leaves with a content must be said to be Sent.
+func (t *Table[Tag]) ReadAhead() { t.ahead = true }
+
+// QueuePages is what may be queued without ReadAhead, in pages: 8 MiB.
+const QueuePages = 2048
+
+// BulkSent tells, at the end of a pass, whether every page has been sent once, is
+// held, or is among the last in the queue.
+func (t *Table[Tag]) BulkSent() bool { return !t.ahead || t.unsent <= QueuePages }
+
 // moment is what the policy may know now.
 func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
 	m := t.link
 	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(t.queue.length)*Size
+	if t.ahead { // most of the queue may be zeros, and places that were left
+		m.QueuedBytes = int64(max(0, t.pending-t.held)) * Size
+	}
 	return m
 }
+
+// Backlog of the link, by what the last pass's end said of it.
+func (t *Table[Tag]) Backlog() time.Duration { return t.moment(0).Backlog() }
 
 // PassEnd closes a pass: it lets go what has been quiet, and says what the pass
 // brought. Of link, the time and what is known of the link count, until the next
@@ -194,6 +232,15 @@ func (t *Table[Tag]) LetGo() {
 				t.enqueue(at)
 			}
 		}
+	}
+}
+
+// Sent says what a page was sent with, in that version: with ReadAhead, it need not
+// be what had arrived.
+func (t *Table[Tag]) Sent(at int, version uint32, is Tag) {
+	e := &t.entries[at]
+	if e.version == version { // or it has left once more since
+		e.sent, e.reading = is, false
 	}
 }
 

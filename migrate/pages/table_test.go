@@ -288,3 +288,77 @@ func BenchmarkLetGoOfALargeGuest(b *testing.B) {
 		large.waiting = nil
 	}
 }
+
+// aheadOf is a table whose contents are read when pages leave.
+func aheadOf(r rule) *Table[byte] {
+	r.Has = policy.Traits{DropUnchanged: true, ReadAhead: true}
+	b := tableOf(r)
+	b.ReadAhead()
+	return b
+}
+
+func TestWhatIsBeingReadIsNotTakenForSentBeforeItIsKnown(t *testing.T) {
+	b := aheadOf(rule{})
+	b.page(1, 5)
+	takeAll(b)
+	if kept := b.page(1, 5); kept != Taken {
+		t.Errorf("the content that had arrived, and may not be what is sent: kept %d; want %d", kept, Taken)
+	}
+	takeAll(b)
+	b.Sent(1, 2, 6)
+	b.Sent(1, 1, 5) // the connection that took it first was slower
+	if kept := b.page(1, 5); kept != Taken {
+		t.Errorf("what was sent before: kept %d; want %d", kept, Taken)
+	}
+	takeAll(b)
+	b.Sent(1, 3, 7)
+	if kept := b.page(1, 7); kept != None || b.Pending() != 0 {
+		t.Errorf("what was sent last: kept %d, %d pending; want it dropped", kept, b.Pending())
+	}
+}
+
+func TestAPageThatIsWrittenWhileItWaitsForTheFirstTimeMayBeHeld(t *testing.T) {
+	b := aheadOf(rule{Holds: func(p policy.Page, _ uint32) bool { return p.Dirtied > 1 }, Releases: policytest.Always})
+	for at := 1; at <= 4; at++ {
+		b.page(at, byte(at))
+	}
+	b.PassEnd(policy.Moment{})
+	b.page(2, 9)
+	if b.Held() != 1 || b.Pending() != 4 {
+		t.Errorf("%d are held, %d pending; want page 2 and four", b.Held(), b.Pending())
+	}
+	if got, want := takeAll(b), []sent{{1, 1, 1}, {3, 1, 3}, {4, 1, 4}}; !slices.Equal(got, want) {
+		t.Errorf("taken %v; want %v", got, want)
+	}
+	b.PassEnd(policy.Moment{})
+	if got, want := takeAll(b), []sent{{2, 1, 9}}; !slices.Equal(got, want) {
+		t.Errorf("taken %v; want %v", got, want)
+	}
+}
+
+func TestTheBulkIsSentWhenLittleOfItIsLeftInTheQueue(t *testing.T) {
+	const more = 5
+	b := New[byte](rule{Holds: func(p policy.Page, _ uint32) bool { return p.Dirtied > 1 }}, QueuePages+more+1, 10)
+	if !b.BulkSent() {
+		t.Error("without ReadAhead the queue is short: BulkSent() = false")
+	}
+	b.ReadAhead()
+	for at := range QueuePages + more {
+		b.page(at, 1)
+	}
+	b.page(QueuePages+more, 0)
+	line, _ := b.Line(0)
+	for left := more; left > 0; left-- {
+		if b.BulkSent() {
+			t.Fatalf("%d pages too many are left: BulkSent() = true", left)
+		}
+		if left%2 == 0 {
+			b.Pop(line, true)
+		} else {
+			b.page(QueuePages+left-1, 2) // held from now on
+		}
+	}
+	if !b.BulkSent() {
+		t.Error("BulkSent() = false; want true")
+	}
+}

@@ -2,9 +2,10 @@ package policy
 
 import "time"
 
-// bumpless is the default. Whatever the guest writes again waits while the link
-// has other work, in its place and with its newest content, and is let go by
-// layered's levels: what is cold or warm fills the link until the next pass, hot
+// bumpless is the default. It looks through the guest's memory while it sends it
+// (Traits.ReadAhead). Whatever the guest writes again waits while the link
+// has other work, also what was not sent yet, with its newest content, and is let go
+// by layered's levels: what is cold or warm fills the link until the next pass, hot
 // pages half of that time. It drops what has not changed, compresses, and stops
 // the guest when waiting has stopped paying.
 //
@@ -25,7 +26,7 @@ import "time"
 type bumpless struct{ course course }
 
 func (*bumpless) Name() string   { return "bumpless" }
-func (*bumpless) Traits() Traits { return Traits{Compress: true, DropUnchanged: true} }
+func (*bumpless) Traits() Traits { return Traits{Compress: true, DropUnchanged: true, ReadAhead: true} }
 
 func (*bumpless) Hold(p Page, m Moment) bool { return p.Dirtied > 1 && !m.Idle() }
 

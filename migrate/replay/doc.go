@@ -19,7 +19,8 @@
 // page and not more often than PassInterval; a pass after a wait takes what QEMU
 // had found before the wait, and what it finds then. The reader waits while QueuePages
 // wait for the link; contents that wait are overwritten in place; what a policy
-// holds is bounded. The link carries LinkBits less the reserve, in batches, and
+// holds is bounded. Not so for a policy that reads ahead: nothing waits for the link,
+// and a page's content is the one that it has when it is sent. The link carries LinkBits less the reserve, in batches, and
 // its rate is known after 100 ms.
 //
 // The pause is STOP to the guest's running at the destination: the larger of

@@ -89,13 +89,27 @@ type holding struct {
 func (h holding) Hold(p policy.Page, m policy.Moment) bool    { return h.rule.Hold(p, m) }
 func (h holding) Release(p policy.Page, m policy.Moment) bool { return h.rule.Release(p, m) }
 
-// named is a policy, or "bumpless/RULE".
+// inOrder is a policy where contents cannot be read when they are sent.
+type inOrder struct{ policy.Policy }
+
+const inOrderName = "in-order"
+
+func (o inOrder) Traits() policy.Traits {
+	t := o.Policy.Traits()
+	t.ReadAhead = false
+	return t
+}
+
+// named is a policy, "bumpless/RULE" or "bumpless/in-order".
 func named(t testing.TB, name string) policy.Policy {
 	t.Helper()
 	name, rule, mixed := strings.Cut(name, "/")
 	p, err := policy.New(name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if rule == inOrderName {
+		return inOrder{p}
 	}
 	if mixed {
 		r, err := policy.New(rule)
@@ -133,11 +147,12 @@ func figuresTable(t *testing.T) string {
 	row := func(columns ...any) { fmt.Fprintf(&b, "%-16s %6s %6s  %-16s %-11s %11s %6s %9s %7s %8s\n", columns...) }
 	fmt.Fprint(&b, "# What each policy makes of each trace: go test ./migrate/replay -update\n"+
 		"# 5 % of the link is left to the service; a margin of 50 ms, 5 ms from decision to stop.\n"+
-		"# bumpless/RULE is bumpless with another policy's rule for what it holds.\n")
+		"# bumpless/RULE is bumpless with another policy's rule for what it holds, bumpless/in-order\n"+
+		"# where QEMU does not share the guest's memory.\n")
 	row("trace", "Mbit/s", "budget", "policy", "outcome", "bytes", "passes", "total_ms", "stop_ms", "estimate")
 	for _, name := range traces {
 		for _, c := range []struct{ mbits, budgetMs int64 }{{200, 300}, {200, 1000}, {1000, 300}} {
-			for _, p := range []string{"precopy", "layered", "delayed", "ar", "memory-pattern", "bumpless", "bumpless/delayed", "bumpless/ar", "bumpless/layered"} {
+			for _, p := range []string{"precopy", "layered", "delayed", "ar", "memory-pattern", "bumpless", "bumpless/delayed", "bumpless/ar", "bumpless/layered", "bumpless/" + inOrderName} {
 				f := figuresOf(t, name, p, settings(c.mbits*1e6, time.Duration(c.budgetMs)*time.Millisecond))
 				row(name, fmt.Sprint(c.mbits), fmt.Sprint(c.budgetMs), p, f.Outcome, fmt.Sprint(f.LinkBytes), fmt.Sprint(f.Passes), millis(f.Total), millis(f.Pause), millis(f.Estimate))
 			}

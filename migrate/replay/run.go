@@ -17,6 +17,7 @@ type move struct {
 	guest   *memory
 	table   *pages.Table[content]
 	wire    *wire
+	ahead   bool // contents are read when they are sent
 	now     time.Duration
 	dirty   []uint32
 	looked  time.Duration    // when QEMU last looked at its bitmap
@@ -42,7 +43,10 @@ func RunPolicy(t Trace, p policy.Policy, s Settings) (Figures, error) {
 		return Figures{}, err
 	}
 	m := &move{Settings: s, policy: p, guest: newMemory(t), table: pages.New[content](p, int(t.Pages), s.HeldPages),
-		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}}
+		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}, ahead: p.Traits().ReadAhead}
+	if m.ahead {
+		m.table.ReadAhead()
+	}
 	m.look()
 	for m.out.Outcome == "" {
 		m.step()
@@ -76,7 +80,7 @@ func (m *move) step() {
 	}
 	m.found = [2]time.Duration{m.looked, m.found[0]}
 	m.look()
-	if m.out.FirstPass == 0 {
+	if m.out.FirstPass == 0 && m.table.BulkSent() {
 		m.out.FirstPass = m.now
 		m.wire.raw, m.wire.packed = 0, 0 // what comes from now on shrinks otherwise
 	}
@@ -93,7 +97,11 @@ func (m *move) step() {
 	case m.now > m.Timeout:
 		m.out.Outcome = TimedOut
 	default:
-		due := started + policy.PassInterval(m.PassInterval, m.now-started)
+		interval := policy.PassInterval(m.PassInterval, m.now-started)
+		if m.out.FirstPass == 0 {
+			interval = policy.BulkInterval(m.PassInterval, m.table.Backlog())
+		}
+		due := started + interval
 		m.waited = due > m.now
 		m.now = max(m.now, due)
 		m.send()
@@ -126,7 +134,7 @@ func (m *move) read(stopped bool) {
 	for _, page := range m.dirty {
 		m.now += m.ReadPage
 		m.send()
-		for !stopped && m.table.Queued() >= m.QueuePages {
+		for !stopped && !m.ahead && m.table.Queued() >= m.QueuePages {
 			m.now = max(m.now, m.wire.free)
 			m.send()
 		}
@@ -162,21 +170,26 @@ func (m *move) fill() (b batch) {
 		if !ok {
 			break
 		}
-		b.add(out, m.table.Newest(out.At))
+		c := m.table.Newest(out.At)
+		if m.ahead && out.Content {
+			c = m.guest.content[out.At]
+			m.table.Sent(out.At, out.Version, c)
+		}
+		b.add(out, c)
 	}
 	return b
 }
 
 // moment is what the pages' table is told at the end of a pass.
 func (m *move) moment() policy.Moment {
-	return policy.Moment{Now: m.now, Ratio: m.wire.ratio(), LinkBytesPerS: m.wire.rate(m.now), Interval: m.PassInterval}
+	return policy.Moment{Now: m.now, Ratio: m.wire.ratio(), LinkBytesPerS: m.wire.rate(m.now), Interval: policy.PassInterval(m.PassInterval, 0)}
 }
 
 func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
 	m.dirtied = m.dirtied.Add(b, m.found[0]-m.found[1])
 	b.SentSteady, b.Rate = m.table.SentSteady(), m.dirtied
 	return policy.Situation{
-		Now: m.now, Pass: pass, AllSentOnce: true,
+		Now: m.now, Pass: pass, AllSentOnce: m.table.BulkSent(),
 		PendingBytes: int64(m.table.Pending()) * PageSize, ArrivedBytes: int64(b.Arrived) * PageSize,
 		Dirtying:      m.found[0] - m.found[1],
 		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+policy.StopAllowance-m.found[0]) * PageSize,

@@ -1,6 +1,10 @@
 package replay
 
-import "time"
+import (
+	"time"
+
+	"bumpless/migrate/pages"
+)
 
 // Link is the modelled link between two hosts.
 type Link struct {
@@ -41,7 +45,7 @@ func Defaults() Settings {
 			TailBytes: 171_000, TailPacked: 7500},
 		Budget: 300 * time.Millisecond, Margin: 50 * time.Millisecond, FixedEstimate: 25 * time.Millisecond, Ask: 5 * time.Millisecond,
 		PassInterval: 200 * time.Millisecond, ReadPage: 5 * time.Microsecond,
-		QueuePages: 2048, HeldPages: 512 << 20 / PageSize, Timeout: 600 * time.Second,
+		QueuePages: pages.QueuePages, HeldPages: 512 << 20 / PageSize, Timeout: 600 * time.Second,
 	}
 }
 

@@ -29,7 +29,7 @@ func (g *rig) startGateway(host, role, dir string, config any) (*end, error) {
 	e := &end{}
 	var err error
 	e.Gateway, err = g.StartGateway(host, role, dir, config, func(event gateway.Event) {
-		if event.Pass != nil && event.Pass.Number == 1 {
+		if event.Pass != nil && event.Pass.AllSentOnce && e.firstPass == 0 {
 			e.firstPass = time.Duration(event.AtMs * float64(time.Millisecond))
 		}
 	})

@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bumpless/migrate/link"
+	"bumpless/migrate/policy"
+	"bumpless/migrate/stream"
+)
+
+// running is a move of a guest that runs while its pages are read.
+type running struct {
+	*moving
+	file  *os.File
+	guest map[uint64][]byte
+	dirty map[uint64]bool // since QEMU looked last
+}
+
+func newRunning(t *testing.T, seed uint64, connections, slotsEach int) *running {
+	r := &running{moving: newMoving(t, seed, connections, slotsEach, link.Zeros), guest: map[uint64][]byte{}, dirty: map[uint64]bool{}}
+	var err error
+	r.file, err = os.Create(filepath.Join(t.TempDir(), "memory"))
+	must(t, err)
+	t.Cleanup(func() { r.file.Close() })
+	must(t, r.file.Truncate(movingPages*stream.PageSize))
+	// Every third page that is written again is held.
+	again := func(p policy.Page, _ uint32) bool { return p.Dirtied%3 == 2 }
+	r.table = newTable(rule{Has: policy.Traits{DropUnchanged: true, ReadAhead: true}, Holds: again}, r.table.hasher, movingBlocks, 1000, &memoryFile{file: r.file})
+	r.table.carry(connections, slotsEach > 0, link.Zeros)
+	return r
+}
+
+// run lets the guest write, and QEMU look.
+func (r *running) run() {
+	offset := r.random.Uint64N(movingPages/4) * stream.PageSize
+	if r.random.IntN(2) == 0 {
+		// One of few contents: what it had before comes again.
+		page := bytes.Repeat([]byte{byte(r.random.IntN(3))}, stream.PageSize)
+		if r.guest[offset] = page; page[0] == 0 {
+			r.guest[offset] = nil
+		}
+		_, err := r.file.WriteAt(page, int64(offset))
+		must(r.t, err)
+		r.dirty[offset] = true
+	} else if r.dirty[offset] {
+		r.look(offset)
+	}
+}
+
+func (r *running) look(offset uint64) {
+	delete(r.dirty, offset)
+	must(r.t, r.table.arrive(0, offset, r.guest[offset], 0))
+}
+
+// take fills a batch; the guest, and another connection, go on before it is read, and
+// before that is noted.
+func (r *running) take(connection, depth int) {
+	var b batch
+	if !r.table.takeSome(connection, &b) {
+		return
+	}
+	r.meanwhile(connection, depth)
+	tags, err := r.table.readUnread(&b)
+	must(r.t, err)
+	r.meanwhile(connection, depth)
+	r.table.noteSent(&b, tags)
+	r.pack(connection, &b)
+}
+
+func (r *running) meanwhile(connection, depth int) {
+	for range r.random.IntN(6) {
+		if !r.table.pages.Stopped() {
+			r.run()
+		}
+	}
+	if depth > 0 && r.random.IntN(2) == 0 {
+		r.take((connection+1)%len(r.slots), depth-1)
+	}
+}
+
+// A guest's memory is read while it writes, and after QEMU has looked: what counts
+// is that it is the guest's when it has stopped.
+func TestContentsThatAreReadWhenTheyAreSentLeadToTheGuestsMemory(t *testing.T) {
+	for seed := range uint64(80) {
+		connections := 1 + int(seed%3)
+		r := newRunning(t, seed, connections, []int{0, 5, movingPages}[seed/3%3])
+		for range 600 {
+			switch c := r.random.IntN(connections); r.random.IntN(5) {
+			case 0, 1, 2:
+				r.run()
+			case 3:
+				r.take(c, 2)
+			case 4:
+				r.deliver(c)
+			}
+			if r.random.IntN(100) == 0 {
+				r.table.passEnd(policy.Moment{})
+			}
+		}
+		for _, offset := range slices.Sorted(maps.Keys(r.dirty)) {
+			r.look(offset)
+		}
+		r.table.letGo()
+		for c := 0; r.table.pages.Queued() > 0; c = (c + 1) % connections {
+			r.take(c, 0)
+		}
+		r.finish(seed, r.guest)
+		if n := r.table.readBytes(); n == 0 || r.table.stored != 0 {
+			t.Errorf("seed %d: %d bytes were read, %d contents kept; want some, none", seed, n, r.table.stored)
+		}
+	}
+}
+
+func TestPagesOutsideTheMemoryFileAreKept(t *testing.T) {
+	r := newRunning(t, 0, 1, 0)
+	r.table.memory.block = 7
+	r.guest[0] = []byte(strings.Repeat("x", stream.PageSize))
+	must(t, r.table.arrive(0, 0, r.guest[0], 0))
+	if r.table.stored != 1 {
+		t.Errorf("%d contents are kept; want one", r.table.stored)
+	}
+	r.finish(0, r.guest)
+}
+
+func TestMemoryThatCannotBeReadEndsTheMove(t *testing.T) {
+	r := newRunning(t, 0, 1, 0)
+	must(t, r.table.arrive(0, 3*stream.PageSize, []byte(strings.Repeat("x", stream.PageSize)), 0))
+	must(t, r.file.Truncate(stream.PageSize))
+	var b batch
+	if _, err := r.table.take(0, &b); err == nil || !strings.Contains(err.Error(), "0x3000") {
+		t.Errorf("take() = %v; want an error that names the place", err)
+	}
+}

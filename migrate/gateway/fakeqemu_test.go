@@ -46,7 +46,7 @@ type fakeQEMU struct {
 	// is answered, and writes the last section under the lock that the answer needs.
 	stopLate  bool
 	lastSent  chan struct{} // closed behind the last section
-	slow      time.Duration // that it takes to read a page
+	slow      time.Duration // that it takes to read a page, if it is not zero
 	shared    *os.File      // the memory, that of an incoming guest
 	noMemory  bool          // for all of it
 	populated bool          // all of it is there
@@ -337,7 +337,9 @@ func (q *fakeQEMU) load(pipe *os.File) {
 	for {
 		record, err := r.Next()
 		if err == nil && record.Kind == stream.Page {
-			time.Sleep(q.slow)
+			if !record.Zero {
+				time.Sleep(q.slow)
+			}
 			q.mu.Lock()
 			delete(q.memory, record.Offset)
 			if !record.Zero {

@@ -2,11 +2,8 @@ package gateway
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"bumpless/migrate/link"
 	"bumpless/migrate/policy"
@@ -253,20 +250,6 @@ func (p *passes) wait(interval time.Duration) {
 	case <-p.s.hurry:
 	}
 	p.old, p.oldUntil = blockedFindings, p.r.Taken()+inPipe(p.s.pipe)
-}
-
-// inPipe is how many bytes QEMU has written that we have not read. An error
-// makes it none: then less is taken for old.
-func inPipe(pipe *net.UnixConn) int64 {
-	raw, err := pipe.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	n := 0
-	if err := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil {
-		return 0
-	}
-	return int64(n)
 }
 
 // decide reports the pass and asks the policy. What the pass brought was dirtied

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"bumpless/migrate/link"
 	"bumpless/migrate/stream"
@@ -157,7 +159,7 @@ func (d *destination) write(block int, offset uint64, data []byte, held bool) er
 	return nil
 }
 
-// pong answers a PING when all before it has been handed to QEMU.
+// pong answers a PING when QEMU has taken all before it.
 func (d *destination) pong(f link.Frame) error {
 	d.mu.Lock()
 	err := d.out.Flush()
@@ -165,7 +167,30 @@ func (d *destination) pong(f link.Frame) error {
 	if err != nil {
 		return fmt.Errorf("hand pages to QEMU: %w", err)
 	}
-	return d.send(link.Frame{Type: link.Pong, Body: f.Body}, writeWait)
+	if untaken(d.pipe) == 0 {
+		return d.send(link.Frame{Type: link.Pong, Body: f.Body}, writeWait)
+	}
+	f.Body = bytes.Clone(f.Body)
+	go d.pongLater(f)
+	return nil
+}
+
+// untakenPoll is how often a QEMU is looked at that is behind.
+const untakenPoll = time.Millisecond
+
+// pongLater answers when QEMU has taken what is in the pipe: the connection is read
+// on meanwhile. There is one PING at a time of each connection.
+func (d *destination) pongLater(f link.Frame) {
+	ticker := time.NewTicker(untakenPoll)
+	defer ticker.Stop()
+	for untaken(d.pipe) > 0 {
+		select {
+		case <-ticker.C:
+		case <-d.gone:
+			return
+		}
+	}
+	_ = d.send(link.Frame{Type: link.Pong, Body: f.Body}, writeWait) // a link that broke its receiver tells
 }
 
 // barrier counts the connections on which everything has arrived.

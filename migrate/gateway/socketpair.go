@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,4 +21,25 @@ func newSocketPair() (ours, theirs *os.File, err error) {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, pipeBuffer)
 	}
 	return os.NewFile(uintptr(fds[0]), "migration"), os.NewFile(uintptr(fds[1]), "migration-qemu"), nil
+}
+
+// inPipe is how many bytes QEMU has written that we have not read, and untaken how
+// many we have that it has not (unix(7); with what the kernel takes to keep them). An
+// error makes it none: then less is taken for old, or for under way.
+func inPipe(pipe *net.UnixConn) int64  { return queued(pipe, unix.TIOCINQ) }
+func untaken(pipe *net.UnixConn) int64 { return queued(pipe, unix.TIOCOUTQ) }
+
+func queued(pipe *net.UnixConn, request uint) int64 {
+	if pipe == nil {
+		return 0
+	}
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	if err := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), request) }); err != nil {
+		return 0
+	}
+	return int64(n)
 }

@@ -47,8 +47,8 @@ type Row struct {
 	// OthersCPUS is what everything else on the machine took during the run: where
 	// it is much, the times are of a machine that had other work.
 	OthersCPUS float64 `json:"others_cpu_s"`
-	// Of ours only: how long the first pass over the guest's memory took, how many
-	// there were, and where the pause went.
+	// Of ours only: how long it took until every page had been sent once, or was held,
+	// how many passes there were, and where the pause went.
 	FirstPassS float64            `json:"first_pass_s,omitempty"`
 	Passes     uint32             `json:"passes,omitempty"`
 	Parts      *gateway.StopParts `json:"parts,omitempty"`

@@ -73,7 +73,7 @@
 //
 // A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
-// source keeps about 2 % of RAMBytes and, where it cannot read the guest's memory
+// source keeps about 3 % of RAMBytes and, where it cannot read the guest's memory
 // itself, at most twice HeldMiB, the destination
 // 0.5 % of RAMBytes, and both DeltaCacheMiB, which are half of RAMBytes
 // unless it is set; a peer or a guest that claims more is refused before memory
@@ -197,7 +197,7 @@ type SourceConfig struct {
 	// destination, so that what changed of a page can be sent alone. 0: half of
 	// the guest's RAM; -1: none. A small one costs bytes, nothing else.
 	DeltaCacheMiB int `json:"delta_cache_mib"`
-	// RAMBytes bounds the guest's RAM, and so this process's memory: about 2 %
+	// RAMBytes bounds the guest's RAM, and so this process's memory: about 3 %
 	// of it, beside HeldMiB. 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
 	// LocalDisks are QEMU's block nodes whose content goes along, at most 8; the

@@ -14,7 +14,7 @@ type load struct {
 	ratio        float64 // that it, and what the last pass brought, is expected to compress to
 	sending      int     // batches
 	sentSteady   int     // of what the last pass brought: see policy.Brought
-	regions      int
+	regions      int     // 0 while the bulk is being sent
 }
 
 func (l load) queuedBytes() int64 { return max(0, l.contentBytes-l.heldBytes) }
@@ -24,7 +24,10 @@ func (t *table) load(fresh int) load {
 	t.mu.Lock()
 	l := load{contentBytes: int64(t.pages.Pending()) * stream.PageSize, heldBytes: int64(t.pages.Held()) * stream.PageSize, sending: t.sending,
 		ratio: t.pages.Ratio(fresh), sentSteady: t.pages.SentSteady()}
-	waiting := t.pages.Waiting()
+	var waiting []int
+	if t.pages.BulkSent() { // it may be all of the guest's pages before
+		waiting = t.pages.Waiting()
+	}
 	t.mu.Unlock()
 	l.regions = pages.Regions(waiting)
 	return l

@@ -214,11 +214,12 @@ func (p *passes) end() {
 			return
 		}
 	}
-	interval := policy.PassInterval(longest, took)
 	if p.bulk.IsZero() {
-		interval = policy.BulkInterval(longest, s.table.backlog())
+		// Until it is through, passes tell what is written again, and no more.
+		p.wait(longest, s.table.bulk)
+	} else {
+		p.wait(policy.PassInterval(longest, took), nil)
 	}
-	p.wait(interval)
 	p.started = time.Now()
 }
 
@@ -238,7 +239,8 @@ func (s *source) stops(d policy.Decision) bool {
 	}
 }
 
-func (p *passes) wait(interval time.Duration) {
+// wait until the next pass is due, or for enough.
+func (p *passes) wait(interval time.Duration, enough <-chan struct{}) {
 	wait := time.Until(p.started.Add(interval))
 	if wait <= 0 {
 		return
@@ -247,6 +249,7 @@ func (p *passes) wait(interval time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-enough:
 	case <-p.s.hurry:
 	}
 	p.old, p.oldUntil = blockedFindings, p.r.Taken()+inPipe(p.s.pipe)

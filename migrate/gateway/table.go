@@ -32,6 +32,8 @@ type table struct {
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
 
+	bulk chan struct{} // closed when the bulk has been sent
+
 	stored    int // contents that are kept
 	maxStored int // that may be
 
@@ -43,7 +45,7 @@ type table struct {
 // their contents kept. With its memory, which is its own from now on, contents there
 // are not kept, and any number of pages waits.
 func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, memory *memoryFile) *table {
-	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory}
+	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory, bulk: make(chan struct{})}
 	t.changed.L = &t.mu
 	total := 0
 	for _, b := range blocks {
@@ -141,6 +143,7 @@ func (t *table) passEnd(link policy.Moment) policy.Brought {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.changed.Broadcast()
+	defer t.lookAtBulk()
 	return t.pages.PassEnd(link)
 }
 
@@ -151,11 +154,16 @@ func (t *table) bulkSent() bool {
 	return t.pages.BulkSent()
 }
 
-// backlog: see policy.Moment.
-func (t *table) backlog() time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.pages.Backlog()
+// lookAtBulk tells when it has been sent, behind the first pass; mu is held.
+func (t *table) lookAtBulk() {
+	if t.pages.Pass() == 1 || !t.pages.BulkSent() {
+		return
+	}
+	select {
+	case <-t.bulk:
+	default:
+		close(t.bulk)
+	}
 }
 
 // letGo queues everything that is held: the guest is stopped.
@@ -297,6 +305,7 @@ func (t *table) put(batch *batch) (more bool) {
 		t.pages.Learn(at, batch.share)
 	}
 	t.sending--
+	t.lookAtBulk()
 	t.changed.Broadcast()
 	return t.pages.Queued() > 0
 }

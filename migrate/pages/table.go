@@ -193,9 +193,6 @@ func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
 	return m
 }
 
-// Backlog of the link, by what the last pass's end said of it.
-func (t *Table[Tag]) Backlog() time.Duration { return t.moment(0).Backlog() }
-
 // PassEnd closes a pass: it lets go what has been quiet, and says what the pass
 // brought. Of link, the time and what is known of the link count, until the next
 // pass ends.

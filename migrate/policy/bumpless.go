@@ -16,7 +16,8 @@ import "time"
 //
 // Parameters: within the limit, waiting pays while the estimate falls by 0.4 of
 // the time that passes (over the last 100 ms) and is 10 ms or more above the
-// fixed cost. Above the limit it is hopeless when the estimate has not fallen by
+// fixed cost; a burst that lifts it into the last fifth of the limit is waited out.
+// Above the limit it is hopeless when the estimate has not fallen by
 // a fifth of the time that passed since it was best, and by a twentieth, for 500
 // ms and 3 passes; or when 1.9 times the first pass's time is over, or will be
 // with the next pass, and it would take half of that time more.
@@ -40,6 +41,15 @@ func (*bumpless) Release(p Page, m Moment) bool {
 	return m.Backlog() < 2*m.Interval
 }
 
+// burst: the estimate has just risen to near the limit, and may go on. There is a
+// better moment, unless there has been none for long.
+func (b *bumpless) burst(e, limit time.Duration) bool {
+	return e > limit-limit/nearLimit && b.course.rises() && !b.course.hopeless()
+}
+
+// nearLimit: the last one of so many parts.
+const nearLimit = 5
+
 // worthLooking above the fixed cost; less is not worth another look.
 const worthLooking = 10 * time.Millisecond
 
@@ -52,7 +62,7 @@ func (b *bumpless) Decide(s Situation) Decision {
 	b.course.add(s.Now, e)
 	switch {
 	case e <= s.Limit():
-		if e < s.Fixed+worthLooking || !b.course.pays() {
+		if e < s.Fixed+worthLooking || !b.course.pays() && !b.burst(e, s.Limit()) {
 			d.Verdict = Switch
 		}
 	case b.course.hopeless() || b.course.tooLate(s.Limit()):

@@ -128,3 +128,22 @@ func TestBumplessRefusesWithinTwoFirstPassesWhatWillNotFitSoon(t *testing.T) {
 		}
 	}
 }
+
+// A burst that had lifted the estimate to just below the limit went on while the guest
+// was stopped: the move was rolled back.
+func TestBumplessWaitsOutABurstNearTheLimit(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		list []int
+		pass int // in which it switches
+	}{
+		{"falls, leaps to near the limit, and falls", []int{450, 350, 260, 160, 240, 190, 150, 150, 150}, 8},
+		{"falls, and leaps to what is far below it", []int{450, 350, 260, 100, 150, 100}, 5},
+		{"falls to near it, and stays", []int{450, 350, 280, 240, 240, 240}, 5},
+	} {
+		d, pass := after(t, "bumpless", c.list, nil)
+		if d.Verdict != Switch || pass != c.pass {
+			t.Errorf("%s: verdict %d in pass %d; want Switch in pass %d", c.name, d.Verdict, pass, c.pass)
+		}
+	}
+}

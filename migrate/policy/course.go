@@ -58,6 +58,11 @@ func (c *course) pays() bool {
 	return true
 }
 
+// rises: the newest estimate is well above the one before.
+func (c *course) rises() bool {
+	return c.n > 1 && c.points[0].estimate > c.points[1].estimate+c.points[1].estimate/noise
+}
+
 // tooLate: nearly twice the time of the first pass is over, or will be at the next
 // look, and at the pace of the last passes half of that time more would not bring
 // the estimate to limit. A pass takes long where a hot set waits for the link: 0.7 s

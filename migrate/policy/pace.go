@@ -23,10 +23,3 @@ const (
 func PassInterval(longest, took time.Duration) time.Duration {
 	return min(longest, max(shortestPass, passShare*took))
 }
-
-// BulkInterval is the same while the bulk, of which so much is left to the link, is
-// being sent: until it is through, a pass only tells what is written again, and the
-// set pace does for that. Half of what is left: the rest may compress better.
-func BulkInterval(longest, left time.Duration) time.Duration {
-	return min(longest, max(shortestPass, left/2))
-}

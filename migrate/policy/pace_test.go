@@ -17,11 +17,3 @@ func TestPassesComeOftenWhileTheyTakeLittle(t *testing.T) {
 		}
 	}
 }
-
-func TestPassesAreRareWhileMuchOfTheBulkIsLeft(t *testing.T) {
-	for _, c := range []struct{ left, want time.Duration }{{0, 50 * ms}, {80 * ms, 50 * ms}, {300 * ms, 150 * ms}, {5 * time.Second, 200 * ms}} {
-		if got := BulkInterval(200*ms, c.left); got != c.want {
-			t.Errorf("BulkInterval(200 ms, %v) = %v; want %v", c.left, got, c.want)
-		}
-	}
-}

@@ -97,15 +97,21 @@ func (m *move) step() {
 	case m.now > m.Timeout:
 		m.out.Outcome = TimedOut
 	default:
-		interval := policy.PassInterval(m.PassInterval, m.now-started)
-		if m.out.FirstPass == 0 {
-			interval = policy.BulkInterval(m.PassInterval, m.table.Backlog())
-		}
-		due := started + interval
-		m.waited = due > m.now
-		m.now = max(m.now, due)
-		m.send()
+		m.wait(started, m.now)
 	}
+}
+
+// wait until the next pass is due, after one from started to ended; or until the
+// bulk has been sent.
+func (m *move) wait(started, ended time.Duration) {
+	if m.out.FirstPass > 0 {
+		m.now = max(m.now, started+policy.PassInterval(m.PassInterval, ended-started))
+	}
+	for due := started + m.PassInterval; m.now < due && !m.table.BulkSent(); m.send() {
+		m.now = min(due, max(m.now, m.wire.free))
+	}
+	m.waited = m.now > ended
+	m.send()
 }
 
 // allowed: who has a say has said yes. Passes go on meanwhile, unless the answer

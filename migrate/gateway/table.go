@@ -38,6 +38,7 @@ type table struct {
 	maxStored int // that may be
 
 	memory *memoryFile // contents of its block are read when they are sent; nil: all are kept
+	ahead  time.Time   // from when on any number of those waits
 	read   int64       // bytes of those
 }
 
@@ -58,6 +59,7 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, me
 	t.pages, t.data = pages.New[tag](p, total, maxHeld), make([]*content, total)
 	if memory != nil {
 		t.pages.ReadAhead()
+		t.ahead = time.Now().Add(policy.ReadAheadAfter)
 	}
 	return t
 }
@@ -69,8 +71,10 @@ const maxQueued = pages.QueuePages
 // full tells whether a page of the block must wait before it can be taken in.
 func (t *table) full(block int) bool {
 	switch {
-	case t.pages.Stopped() || t.closed || t.memory.has(block):
+	case t.pages.Stopped() || t.closed:
 		return false
+	case t.memory.has(block):
+		return t.pages.Queued() >= maxQueued && time.Now().Before(t.ahead)
 	case t.memory != nil:
 		return t.stored >= maxQueued
 	}

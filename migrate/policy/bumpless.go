@@ -20,7 +20,8 @@ import "time"
 // Above the limit it is hopeless when the estimate has not fallen by
 // a fifth of the time that passed since it was best, and by a twentieth, for 500
 // ms and 3 passes; or when 1.9 times the first pass's time is over, or will be
-// with the next pass, and it would take half of that time more.
+// with the next pass, and it would take half of that time more; but not while it was
+// within the limit lately (in one of 8 passes).
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.
@@ -65,6 +66,7 @@ func (b *bumpless) Decide(s Situation) Decision {
 		if e < s.Fixed+worthLooking || !b.course.pays() && !b.burst(e, s.Limit()) {
 			d.Verdict = Switch
 		}
+	case b.course.was(s.Limit()):
 	case b.course.hopeless() || b.course.tooLate(s.Limit()):
 		d.Verdict, d.Reason = Refuse, refusal(s, e)
 	}

@@ -147,3 +147,15 @@ func TestBumplessWaitsOutABurstNearTheLimit(t *testing.T) {
 		}
 	}
 }
+
+// A guest whose estimate goes up and down around the limit was refused in a burst,
+// although it had been within the limit 50 ms before.
+func TestBumplessDoesNotRefuseWhatWasWithinTheLimitLately(t *testing.T) {
+	list := append([]int{450, 330, 240}, repeat(20, 330)...)
+	if d, pass := after(t, "bumpless", list, nil); d.Verdict != Refuse || pass != 3+courseLength {
+		t.Errorf("verdict %d in pass %d; want Refuse %d passes after the third", d.Verdict, pass, courseLength)
+	}
+	if d, pass := after(t, "bumpless", append(list[:6:6], 240, 240), nil); d.Verdict != Switch {
+		t.Errorf("verdict %d in pass %d; want Switch when it is again", d.Verdict, pass)
+	}
+}

@@ -58,6 +58,16 @@ func (c *course) pays() bool {
 	return true
 }
 
+// was within the limit lately: it will be again.
+func (c *course) was(limit time.Duration) bool {
+	for _, p := range c.points[:c.n] {
+		if p.estimate <= limit {
+			return true
+		}
+	}
+	return false
+}
+
 // rises: the newest estimate is well above the one before.
 func (c *course) rises() bool {
 	return c.n > 1 && c.points[0].estimate > c.points[1].estimate+c.points[1].estimate/noise

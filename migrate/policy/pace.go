@@ -12,6 +12,10 @@ const (
 	// writes on: the daemon's usual answer and QEMU's.
 	StopAllowance = 10 * time.Millisecond
 
+	// ReadAheadAfter the move's begin a policy that reads ahead does so: what is
+	// through by then gains nothing by it, and loses the CPU time that it takes.
+	ReadAheadAfter = 300 * time.Millisecond
+
 	shortestPass = 50 * time.Millisecond
 	passShare    = 5 // of the time may go into passes: one part of so many
 )

@@ -140,7 +140,7 @@ func (m *move) read(stopped bool) {
 	for _, page := range m.dirty {
 		m.now += m.ReadPage
 		m.send()
-		for !stopped && !m.ahead && m.table.Queued() >= m.QueuePages {
+		for !stopped && (!m.ahead || m.now < policy.ReadAheadAfter) && m.table.Queued() >= m.QueuePages {
 			m.now = max(m.now, m.wire.free)
 			m.send()
 		}

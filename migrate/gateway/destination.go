@@ -174,7 +174,7 @@ func (d *destination) startIncoming(ctx context.Context) error {
 		return err
 	}
 	d.pipe = ours
-	d.out = stream.NewWriter(ours, readAhead)
+	d.out = stream.NewWriter(ours, streamBuffer)
 	// A QEMU that does not read must not keep an abandoned move waiting.
 	context.AfterFunc(ctx, func() { _ = ours.SetWriteDeadline(time.Now()) }) // closed is as good
 	err = d.qemu.SendFD(ctx, "bumpless", int(theirs.Fd()))

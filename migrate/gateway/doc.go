@@ -74,21 +74,21 @@
 // A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 3 % of RAMBytes and, where it cannot read the guest's memory
-// itself, at most twice HeldMiB, the destination
-// 0.5 % of RAMBytes, and both DeltaCacheMiB, which are half of RAMBytes
-// unless it is set; a peer or a guest that claims more is refused before memory
-// is taken.
+// itself, at most twice HeldMiB, the destination 0.5 % of RAMBytes, and both
+// DeltaCacheMiB, which are half of RAMBytes unless it is set; a peer or a guest that
+// claims more is refused before memory is taken.
 //
 // # Guest RAM at the source
 //
 // Where QEMU shares the guest's RAM as a memory file (memory-backend-memfd, as package
 // guest starts it), and the policy reads ahead (policy.Traits), its stream says which
 // pages are dirty, and their contents are read from the file when they are sent
-// (readLate). So nothing waits for the link: passes go on while the first one is
-// being sent, what is written again before its turn comes is sent once and not twice,
-// and what waits takes no memory (what it saves: package replay,
-// TestReadingAheadSavesWhatIsWrittenDuringTheFirstPass). Elsewhere, and for blocks that are not in the file, contents are taken
-// from the stream and kept, and the reader waits for the link.
+// (readLate). From policy.ReadAheadAfter on nothing waits for the link: passes go on
+// while the first one is being sent, what is written again before its turn comes is
+// sent once and not twice, and what waits takes no memory (what it saves: package
+// replay, TestReadingAheadSavesWhatIsWrittenDuringTheFirstPass). Elsewhere, and for
+// blocks that are not in the file, contents are taken from the stream and kept, and
+// the reader waits for the link.
 //
 // The digest is of the contents that the stream brought last. A page whose content
 // was read too early, by a mistake of ours or of QEMU's, makes the digests differ, and

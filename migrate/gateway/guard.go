@@ -19,7 +19,8 @@ import (
 //
 // RUNNING follows COMMIT within a few milliseconds. Where it does not within the
 // margin, or the link breaks, the daemon is told to send COMMIT again, to the
-// destination's daemon ("COMMIT, twice" in the package comment): it is that side's gateway that hangs, or the link.
+// destination's daemon ("COMMIT, twice" in the package comment): it is that side's
+// gateway that hangs, or the link.
 type Guard struct {
 	toRollBack, toResume, toRun time.Duration // since STOP was reported
 	margin                      time.Duration

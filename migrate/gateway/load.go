@@ -24,10 +24,7 @@ func (t *table) load(fresh int) load {
 	t.mu.Lock()
 	l := load{contentBytes: int64(t.pages.Pending()) * stream.PageSize, heldBytes: int64(t.pages.Held()) * stream.PageSize, sending: t.sending,
 		ratio: t.pages.Ratio(fresh), sentSteady: t.pages.SentSteady()}
-	var waiting []int
-	if t.pages.BulkSent() { // it may be all of the guest's pages before
-		waiting = t.pages.Waiting()
-	}
+	waiting := t.pages.Waiting()
 	t.mu.Unlock()
 	l.regions = pages.Regions(waiting)
 	return l

@@ -29,7 +29,7 @@ func ages(t *testing.T, intervalMs, passes int) (list []time.Duration) {
 			list = append(list, time.Since(epoch)-time.Duration(clock)*time.Millisecond)
 		}
 	}
-	r := stream.NewReader(ours, readAhead)
+	r := stream.NewReader(ours, streamBuffer)
 	p := newPasses(s, r)
 	for len(list) < passes {
 		record, err := r.Next()

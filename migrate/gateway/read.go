@@ -17,7 +17,7 @@ func (s *source) read() {
 }
 
 func (s *source) readAll() ending {
-	r := stream.NewReader(s.pipe, readAhead)
+	r := stream.NewReader(s.pipe, streamBuffer)
 	p := newPasses(s, r)
 	for {
 		record, err := r.Next()

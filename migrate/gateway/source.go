@@ -74,7 +74,7 @@ const (
 	stopAlone    = 10 * time.Millisecond // for `stop`, before the stream is read beside it: it takes 1 to 3 ms
 	runningWait  = 5 * time.Second       // for RUNNING, after COMMIT
 	releaseWait  = 2 * time.Second       // for the source's QEMU to finish, after RUNNING
-	readAhead    = 256 << 10             // of the stream, in bytes
+	streamBuffer = 256 << 10             // of the stream, in bytes
 	sampleWindow = 100 * time.Millisecond
 )
 

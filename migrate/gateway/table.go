@@ -53,9 +53,6 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, me
 		t.first = append(t.first, total)
 		total += int(b.Pages())
 	}
-	if memory != nil {
-		maxHeld = total
-	}
 	t.pages, t.data = pages.New[tag](p, total, maxHeld), make([]*content, total)
 	if memory != nil {
 		t.pages.ReadAhead()
@@ -274,10 +271,12 @@ func (t *table) fillFrom(batch *batch, line pages.Line) {
 		if p.Kind, p.Data = link.Whole, c[:]; out.Keep {
 			p.Kind = link.Keep
 		}
-		batch.add(p, out.At, c, t.contentOf(out.At))
-		if !kept {
-			batch.unread = append(batch.unread, unread{len(batch.pages) - 1, len(batch.contents) - 1, out.At})
+		if kept {
+			batch.add(p, out.At, c, t.contentOf(out.At))
+			continue
 		}
+		batch.unread = append(batch.unread, unread{len(batch.pages), len(batch.contents), out.At})
+		batch.add(p, out.At, c, 0)
 	}
 }
 

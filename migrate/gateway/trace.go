@@ -124,7 +124,7 @@ func (t *tracer) run(ctx context.Context) error {
 
 // read takes the stream until the trace is complete.
 func (t *tracer) read(ctx context.Context) error {
-	r := stream.NewReader(t.pipe, readAhead)
+	r := stream.NewReader(t.pipe, streamBuffer)
 	t.bulk = time.Now()
 	t.looked = t.bulk
 	for {

@@ -73,7 +73,11 @@ func (t *Table[Tag]) Ratio(fresh int) float64 {
 }
 
 // Waiting are the pages that are held or queued, in no order; some more than once.
+// None before the bulk has been sent: it may be all of the guest's.
 func (t *Table[Tag]) Waiting() []int {
+	if !t.BulkSent() {
+		return nil
+	}
 	list := t.queue.all()
 	for _, at := range t.waiting {
 		if t.entries[at].state == held {

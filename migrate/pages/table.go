@@ -172,9 +172,9 @@ func (t *Table[Tag]) notBulk(e *entry[Tag]) {
 }
 
 // ReadAhead says that contents are read when pages leave, and that all of the
-// guest's pages may be queued: a page that is written again while it waits may be
-// held then, and every page that leaves with a content must be said to be Sent.
-func (t *Table[Tag]) ReadAhead() { t.ahead = true }
+// guest's pages may be queued, or held: one that is written again while it is queued
+// may be held then, and every one that leaves with a content must be said to be Sent.
+func (t *Table[Tag]) ReadAhead() { t.ahead, t.maxHeld = true, len(t.entries) }
 
 // QueuePages is what may be queued without ReadAhead, in pages: 8 MiB.
 const QueuePages = 2048

@@ -3,11 +3,11 @@ package policy
 import "time"
 
 // bumpless is the default. It looks through the guest's memory while it sends it
-// (Traits.ReadAhead). Whatever the guest writes again waits while the link
-// has other work, also what was not sent yet, with its newest content, and is let go
-// by layered's levels: what is cold or warm fills the link until the next pass, hot
-// pages half of that time. It drops what has not changed, compresses, and stops
-// the guest when waiting has stopped paying.
+// (Traits.ReadAhead). Whatever the guest writes again waits while the link has other
+// work, also what was not sent yet, with its newest content, and is let go by
+// layered's levels: what is cold or warm fills the link until the next pass, hot
+// pages half of that time. It drops what has not changed, compresses, and stops the
+// guest when waiting has stopped paying.
 //
 // Why sending a hot set pays: of N bytes that are rewritten every T, over a link
 // of R bytes/s, N stay unsent if all are held, but only N - R T if the link sends

@@ -200,16 +200,8 @@ func (m *move) situation(pass uint32, b policy.Brought) policy.Situation {
 		Dirtying:      m.found[0] - m.found[1],
 		FreshBytes:    b.LastLook(m.found[0]-m.found[1], m.now+policy.StopAllowance-m.found[0]) * PageSize,
 		InFlightBytes: m.wire.inFlight(m.now), Ratio: m.table.Ratio(b.Fresh), LinkBytesPerS: m.wire.rate(m.now),
-		Fixed: m.FixedEstimate, Regions: m.regions(), Budget: m.Budget, Margin: m.Margin,
+		Fixed: m.FixedEstimate, Regions: pages.Regions(m.table.Waiting()), Budget: m.Budget, Margin: m.Margin,
 	}
-}
-
-// regions that pages wait in, once the bulk has been sent: it may be all pages before.
-func (m *move) regions() int {
-	if !m.table.BulkSent() {
-		return 0
-	}
-	return pages.Regions(m.table.Waiting())
 }
 
 // switchover stops the guest, sends all there is, and commits or rolls back.

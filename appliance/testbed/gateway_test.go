@@ -30,6 +30,10 @@ func TestE2EABusyGuestMovesThereAndBackWithinItsBudget(t *testing.T) {
 			t.Errorf("%s: blackout = %v; want at most %v", name, blackout, limit)
 		}
 	}
+	shapeLoopback(t, "200mbit")
+	if _, result := r.moveAway("bumpless"); result.ReadBytes == 0 {
+		t.Errorf("nothing was read from the guest's memory, over a slow link: %+v", result)
+	}
 }
 
 // moveAway moves the guest to the other host. On a machine that others load a
@@ -41,9 +45,6 @@ func (r *rig) moveAway(policy string) (*move, *gateway.Result) {
 		result, arrived := m.settle()
 		if result == nil || result.StopMs > budgetMs {
 			r.t.Fatalf("%s: result = %+v; want a stop of at most %d ms", policy, result, budgetMs)
-		}
-		if result.Outcome == gateway.Moved && result.Policy == "bumpless" && result.ReadBytes == 0 {
-			r.t.Errorf("nothing was read from the guest's memory: %+v", result)
 		}
 		if result.Outcome == gateway.Moved && arrived.WrittenBytes == 0 {
 			r.t.Errorf("%s: the guest's pages went through QEMU's stream; want them written to the memory that it shares", policy)

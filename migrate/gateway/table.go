@@ -37,16 +37,17 @@ type table struct {
 	stored    int // contents that are kept
 	maxStored int // that may be
 
-	memory *memoryFile // contents of its block are read when they are sent; nil: all are kept
-	ahead  time.Time   // from when on any number of those waits
-	read   int64       // bytes of those
+	memory *memoryFile // contents of its block may be read when they are sent; nil: all are kept
+	began  time.Time
+	ahead  bool  // they are, and any number of those waits; false: in order, so far
+	read   int64 // bytes of those
 }
 
 // newTable makes the table of a guest of which at most maxHeld pages are held, and
-// their contents kept. With its memory, which is its own from now on, contents there
-// are not kept, and any number of pages waits.
+// their contents kept. With its memory, which is its own from now on, any number of
+// pages waits, once that is read ahead.
 func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, memory *memoryFile) *table {
-	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory, bulk: make(chan struct{})}
+	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory, began: time.Now(), bulk: make(chan struct{})}
 	t.changed.L = &t.mu
 	total := 0
 	for _, b := range blocks {
@@ -56,7 +57,6 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, me
 	t.pages, t.data = pages.New[tag](p, total, maxHeld), make([]*content, total)
 	if memory != nil {
 		t.pages.ReadAhead()
-		t.ahead = time.Now().Add(policy.ReadAheadAfter)
 	}
 	return t
 }
@@ -65,13 +65,21 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, me
 // it the reader waits, and so does the source's QEMU.
 const maxQueued = pages.QueuePages
 
+// lookAhead from when on that is the better way, or contents would take more room
+// than they may: from then on those of the memory file are read when they are sent.
+func (t *table) lookAhead() {
+	if t.memory != nil && !t.ahead {
+		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages())
+	}
+}
+
 // full tells whether a page of the block must wait before it can be taken in.
 func (t *table) full(block int) bool {
 	switch {
 	case t.pages.Stopped() || t.closed:
 		return false
 	case t.memory.has(block):
-		return t.pages.Queued() >= maxQueued && time.Now().Before(t.ahead)
+		return t.pages.Queued() >= maxQueued && !t.ahead
 	case t.memory != nil:
 		return t.stored >= maxQueued
 	}
@@ -86,13 +94,15 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	tagged := t.hasher.page(block, offset/stream.PageSize, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.full(block) {
+	for t.lookAhead(); t.full(block); t.lookAhead() {
 		t.changed.Wait()
 	}
 	queued := t.pages.Queued()
 	was, kept := t.pages.Arrive(at, tagged, data == nil, now)
 	t.sum.replace(was, tagged)
-	if !t.memory.has(block) {
+	if t.ahead && t.memory.has(block) {
+		t.drop(at)
+	} else {
 		t.keep(at, data, kept)
 	}
 	if t.pages.Queued() > queued {
@@ -127,8 +137,15 @@ func (t *table) keep(at int, data []byte, kept pages.Kept) {
 	case pages.Overwritten:
 		copy(t.data[at][:], data)
 	case pages.Freed:
+		t.drop(at)
+	}
+}
+
+// drop a content that is kept, if there is one.
+func (t *table) drop(at int) {
+	if c := t.data[at]; c != nil {
 		t.stored--
-		t.pool.put(t.data[at])
+		t.pool.put(c)
 		t.data[at] = nil
 	}
 }

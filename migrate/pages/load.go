@@ -27,6 +27,9 @@ func (t *Table[Tag]) Pass() uint32 { return t.pass }
 // Pages of the guest.
 func (t *Table[Tag]) Pages() int { return len(t.entries) }
 
+// Seen pages: those that have arrived.
+func (t *Table[Tag]) Seen() int { return t.seen }
+
 // Pending contents: a page of zeros, and one that was dropped while it was
 // queued, count for nothing.
 func (t *Table[Tag]) Pending() int { return t.pending }

@@ -42,6 +42,7 @@ type Table[Tag comparable] struct {
 	held    int                 // pages
 	maxHeld int
 	ahead   bool // see ReadAhead
+	seen    int  // pages that have arrived
 	unsent  int  // pages with a content that wait in the queue for the first time
 	stopped bool
 	pass    uint32
@@ -79,9 +80,11 @@ const (
 func (t *Table[Tag]) Arrive(at int, is Tag, zero bool, now time.Duration) (was Tag, kept Kept) {
 	e := &t.entries[at]
 	was, e.newest = e.newest, is
-	if e.history.Dirtied == 0 && !zero {
-		e.bulk = true
-		t.unsent++
+	if e.history.Dirtied == 0 {
+		t.seen++
+		if e.bulk = !zero; e.bulk {
+			t.unsent++
+		}
 	}
 	e.history = e.history.Touch(t.pass, now)
 	t.brought.Add(e.history, e.state != idle)

@@ -12,9 +12,9 @@ const (
 	// writes on: the daemon's usual answer and QEMU's.
 	StopAllowance = 10 * time.Millisecond
 
-	// ReadAheadAfter the move's begin a policy that reads ahead does so: what is
-	// through by then gains nothing by it, and loses the CPU time that it takes.
-	ReadAheadAfter = 300 * time.Millisecond
+	// See InOrder.
+	inOrderAtLeast = 300 * time.Millisecond
+	inOrderAtMost  = time.Second
 
 	shortestPass = 50 * time.Millisecond
 	passShare    = 5 // of the time may go into passes: one part of so many
@@ -26,4 +26,16 @@ const (
 // the set pace, longest.
 func PassInterval(longest, took time.Duration) time.Duration {
 	return min(longest, max(shortestPass, passShare*took))
+}
+
+// InOrder tells whether the first pass is read in order, at the link's pace, since
+// its begin: at first, and as long as it is on its way to be over within a second,
+// by how many of all the guest's pages it has brought. Such a short one gains
+// nothing by reading ahead, and loses the CPU time that this takes. What was read
+// ahead once is not in order again.
+func InOrder(since time.Duration, brought, all int) bool {
+	if since < inOrderAtLeast || brought >= all {
+		return true
+	}
+	return since <= inOrderAtMost && since*time.Duration(all) <= inOrderAtMost*time.Duration(brought)
 }

@@ -17,3 +17,18 @@ func TestPassesComeOftenWhileTheyTakeLittle(t *testing.T) {
 		}
 	}
 }
+
+func TestAShortFirstPassIsReadInOrder(t *testing.T) {
+	for _, c := range []struct {
+		sinceMs, brought, all int
+		want                  bool
+	}{
+		{0, 0, 100, true}, {299, 0, 100, true}, {300, 0, 100, false}, {300, 29, 100, false}, {300, 30, 100, true},
+		{600, 59, 100, false}, {600, 60, 100, true}, {1001, 99, 100, false}, {1001, 100, 100, true},
+		{1 << 40, 99, 100, false}, {999, 1 << 28, 1<<28 + 1, true},
+	} {
+		if got := InOrder(time.Duration(c.sinceMs)*ms, c.brought, c.all); got != c.want {
+			t.Errorf("InOrder(%d ms, %d of %d) = %v; want %v", c.sinceMs, c.brought, c.all, got, c.want)
+		}
+	}
+}

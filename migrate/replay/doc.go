@@ -19,9 +19,10 @@
 // page and not more often than PassInterval; a pass after a wait takes what QEMU
 // had found before the wait, and what it finds then. The reader waits while QueuePages
 // wait for the link; contents that wait are overwritten in place; what a policy
-// holds is bounded. A policy that reads ahead sends a page with the content that it
-// has then, and from policy.ReadAheadAfter on its reader does not wait. The link
-// carries LinkBits less the reserve, in batches, and its rate is known after 100 ms.
+// holds is bounded. With a policy that reads ahead, as soon as a pass is not
+// policy.InOrder, a page is sent with the content that it has then, and the reader does
+// not wait. The link carries LinkBits less the reserve, in batches, and its rate is
+// known after 100 ms.
 //
 // The pause is STOP to the guest's running at the destination: the larger of
 // sending and reading what was pending, the device state, Costs.Fixed, and one

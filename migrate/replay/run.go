@@ -17,7 +17,7 @@ type move struct {
 	guest   *memory
 	table   *pages.Table[content]
 	wire    *wire
-	ahead   bool // contents are read when they are sent
+	ahead   bool // contents are read when they are sent, and the reader does not wait
 	now     time.Duration
 	dirty   []uint32
 	looked  time.Duration    // when QEMU last looked at its bitmap
@@ -43,8 +43,8 @@ func RunPolicy(t Trace, p policy.Policy, s Settings) (Figures, error) {
 		return Figures{}, err
 	}
 	m := &move{Settings: s, policy: p, guest: newMemory(t), table: pages.New[content](p, int(t.Pages), s.HeldPages),
-		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}, ahead: p.Traits().ReadAhead}
-	if m.ahead {
+		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}}
+	if p.Traits().ReadAhead {
 		m.table.ReadAhead()
 	}
 	m.look()
@@ -140,7 +140,7 @@ func (m *move) read(stopped bool) {
 	for _, page := range m.dirty {
 		m.now += m.ReadPage
 		m.send()
-		for !stopped && (!m.ahead || m.now < policy.ReadAheadAfter) && m.table.Queued() >= m.QueuePages {
+		for m.lookAhead(); !stopped && !m.ahead && m.table.Queued() >= m.QueuePages; m.lookAhead() {
 			m.now = max(m.now, m.wire.free)
 			m.send()
 		}
@@ -154,6 +154,10 @@ func (m *move) read(stopped bool) {
 			m.wire.free = max(m.wire.free, m.now)
 		}
 	}
+}
+
+func (m *move) lookAhead() {
+	m.ahead = m.ahead || m.policy.Traits().ReadAhead && !policy.InOrder(m.now, m.table.Seen(), m.table.Pages())
 }
 
 // send lets the link catch up with now.
@@ -177,8 +181,10 @@ func (m *move) fill() (b batch) {
 			break
 		}
 		c := m.table.Newest(out.At)
-		if m.ahead && out.Content {
+		if m.ahead {
 			c = m.guest.content[out.At]
+		}
+		if out.Content {
 			m.table.Sent(out.At, out.Version, c)
 		}
 		b.add(out, c)

@@ -1,11 +1,6 @@
 package gateway
 
-import (
-	"errors"
-	"fmt"
-
-	"bumpless/migrate/link"
-)
+import "bumpless/migrate/link"
 
 // slots are the contents that one connection has carried and that both its
 // ends keep, so that what a page has become can be said as a difference.
@@ -128,56 +123,4 @@ func (s *slots) place() int {
 		}
 		s.kept[at].used = false
 	}
-}
-
-// keeper is the other end of slots: it takes what comes over its connection.
-type keeper struct {
-	limit    int
-	contents []*content
-	pool     pool
-	whole    [4 * link.MaxBatchPages]content // of the batch's pages that came short
-}
-
-// restore makes whole contents of what came short, valid until the next call.
-func (k *keeper) restore(pages []link.Page) error {
-	short := 0
-	for i := range pages {
-		p := &pages[i]
-		switch p.Kind {
-		case link.Keep:
-			if err := k.keep(p); err != nil {
-				return err
-			}
-		case link.Delta, link.Same:
-			if int64(p.Slot) >= int64(len(k.contents)) || short == len(k.whole) {
-				return fmt.Errorf("page %d of block %d: it is made of slot %d, which is empty, or too many are in one batch", p.Index, p.Block, p.Slot)
-			}
-			c := k.contents[p.Slot]
-			if p.Kind == link.Delta {
-				if err := link.ApplyDelta(c[:], p.Data); err != nil {
-					return fmt.Errorf("page %d of block %d: %w", p.Index, p.Block, err)
-				}
-			}
-			// A later page of this batch may take the slot.
-			k.whole[short] = *c
-			p.Data = k.whole[short][:]
-			short++
-		}
-	}
-	return nil
-}
-
-// keep stores a content. Slots are first used in order, so that memory grows
-// with what has come and not with what is claimed.
-func (k *keeper) keep(p *link.Page) error {
-	switch at := int64(p.Slot); {
-	case at >= int64(k.limit):
-		return fmt.Errorf("page %d of block %d: slot %d, there are %d", p.Index, p.Block, p.Slot, k.limit)
-	case at == int64(len(k.contents)):
-		k.contents = append(k.contents, k.pool.get())
-	case at > int64(len(k.contents)):
-		return errors.New("slots are not used in order")
-	}
-	copy(k.contents[p.Slot][:], p.Data)
-	return nil
 }

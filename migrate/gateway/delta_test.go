@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"testing"
 
 	"bumpless/migrate/link"
@@ -18,7 +17,7 @@ type moving struct {
 	random *rand.Rand
 	table  *table
 	slots  []*slots
-	keep   []keeper
+	keep   []*keeper
 	wires  [][]link.Frame // under way on each connection
 	dst    *destination
 	out    bytes.Buffer // what the destination's QEMU is handed
@@ -33,18 +32,20 @@ var movingBlocks = []stream.Block{{Name: "pc.ram", Size: movingPages * stream.Pa
 func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.Kind) *moving {
 	h, err := newHasher(make([]byte, 16))
 	must(t, err)
-	m := &moving{t: t, random: rand.New(rand.NewPCG(seed, 1)), keep: make([]keeper, connections), wires: make([][]link.Frame, connections), kinds: map[link.Kind]int{}}
+	m := &moving{t: t, random: rand.New(rand.NewPCG(seed, 1)), wires: make([][]link.Frame, connections), kinds: map[link.Kind]int{}}
 	m.table = newTable(rule{}, h, movingBlocks, 1000, nil)
 	m.table.carry(connections, slotsEach > 0, last)
-	for i := range connections {
+	for range connections {
 		m.slots = append(m.slots, newSlots(slotsEach, last >= link.Same))
-		m.keep[i].limit = slotsEach
 	}
 	m.dst = &destination{hasher: h, cfg: DestinationConfig{RAMBytes: 1 << 30}, out: stream.NewWriter(&m.out, 4096), started: make(chan struct{})}
 	if seed%2 == 1 {
 		m.shared = sharedMemory(t, movingPages*stream.PageSize)
 		m.dst.ram, err = openRAM(os.Getpid())
 		must(t, err)
+	}
+	for range connections {
+		m.keep = append(m.keep, m.dst.newKeeper(slotsEach))
 	}
 	must(t, m.dst.passOn(configFrame))
 	must(t, m.dst.passOn(startFrame(movingPages*stream.PageSize)))
@@ -91,7 +92,7 @@ func (m *moving) deliver(connection int) {
 	pages, err := link.ReadPages(f.Body, int(f.Count), nil)
 	must(m.t, err)
 	must(m.t, m.keep[connection].restore(pages))
-	must(m.t, m.dst.apply(pages))
+	must(m.t, m.dst.apply(m.keep[connection], pages))
 }
 
 // finish sends and delivers the rest, and compares.
@@ -214,41 +215,6 @@ func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
 	}
 	if len(s.kept) != 3 || len(s.at) != 3 {
 		t.Errorf("%d contents of %d pages are kept; want 3", len(s.kept), len(s.at))
-	}
-}
-
-func TestADestinationKeepsNoMoreThanItGranted(t *testing.T) {
-	data := make([]byte, link.PageSize)
-	keep := func(slot uint32) link.Page { return link.Page{Kind: link.Keep, Slot: slot, Data: data} }
-	delta := func(slot uint32) link.Page { return link.Page{Kind: link.Delta, Slot: slot, Data: []byte{0, 1, 7}} }
-	same := func(index, slot uint32) link.Page {
-		return link.Page{Block: 3, Index: index, Kind: link.Same, Slot: slot}
-	}
-	many := []link.Page{keep(0)}
-	for range 65 {
-		many = append(many, delta(0))
-	}
-	for name, c := range map[string]struct {
-		limit int
-		pages []link.Page
-		want  string
-	}{
-		"all is well":           {2, []link.Page{keep(0), keep(1), delta(0), keep(0)}, ""},
-		"past the limit":        {2, []link.Page{keep(0), keep(1), keep(2)}, "slot 2, there are 2"},
-		"nothing was granted":   {0, []link.Page{keep(0)}, "slot 0, there are 0"},
-		"not in order":          {9, []link.Page{keep(1)}, "not used in order"},
-		"4 billion":             {9, []link.Page{keep(1<<32 - 1)}, "there are 9"},
-		"a delta to nothing":    {9, []link.Page{delta(0)}, "page 0 of block 0: it is made of slot 0, which is empty"},
-		"the same as a slot":    {9, []link.Page{keep(0), same(7, 0), keep(0)}, ""},
-		"the same as nothing":   {9, []link.Page{keep(0), same(7, 1)}, "page 7 of block 3: it is made of slot 1, which is empty"},
-		"a malformed delta":     {9, []link.Page{keep(0), {Kind: link.Delta, Data: []byte{0x80}}}, "malformed"},
-		"too many in one batch": {9, many, "too many"},
-	} {
-		k := keeper{limit: c.limit}
-		err := k.restore(c.pages)
-		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s: restore() = %v; want %q", name, err, c.want)
-		}
 	}
 }
 

@@ -38,6 +38,7 @@ type destination struct {
 	blocks   []stream.Block
 	first    []int
 	pages    []received
+	keepers  []*keeper
 	sum      digest
 	barriers int           // connections that have reached the barrier
 	all      chan struct{} // closed when all have

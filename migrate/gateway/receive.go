@@ -28,7 +28,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 		return err
 	}
 	var pages []link.Page
-	kept := keeper{limit: d.slots}
+	kept := d.newKeeper(d.slots)
 	for {
 		f, err := r.Read()
 		if err != nil {
@@ -51,7 +51,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 			if err = kept.restore(pages); err != nil {
 				return err
 			}
-			err = d.apply(pages)
+			err = d.apply(kept, pages)
 		case link.Barrier:
 			err = d.barrier()
 		case link.Ping:
@@ -113,8 +113,9 @@ func (d *destination) passOn(f link.Frame) error {
 	return nil
 }
 
-// apply writes the pages that are newer than what came before.
-func (d *destination) apply(pages []link.Page) error {
+// apply writes the pages that are newer than what came before, and puts what the
+// connection keeps of them into its slots.
+func (d *destination) apply(k *keeper, pages []link.Page) error {
 	tags := make([]tag, len(pages))
 	for i, p := range pages { // outside the lock: this is the work
 		tags[i] = d.hasher.page(int(p.Block), uint64(p.Index), p.Data)
@@ -126,8 +127,12 @@ func (d *destination) apply(pages []link.Page) error {
 			return fmt.Errorf("page %d of block %d and %d more are outside the guest's RAM", p.Index, p.Block, p.More)
 		}
 		for index := range uint64(p.More) + 1 {
-			if err := d.page(p, uint64(p.Index)+index, tags[i]); err != nil {
+			newer, err := d.page(k, p, uint64(p.Index)+index, tags[i])
+			if err != nil {
 				return err
+			}
+			if p.Kind == link.Keep || p.Kind == link.Delta {
+				k.put(p, newer && d.ram.has(int(p.Block)))
 			}
 		}
 	}
@@ -135,28 +140,37 @@ func (d *destination) apply(pages []link.Page) error {
 }
 
 // page writes one page, if it is newer; mu is held.
-func (d *destination) page(p link.Page, index uint64, t tag) error {
+func (d *destination) page(k *keeper, p link.Page, index uint64, t tag) (newer bool, err error) {
 	was := &d.pages[d.first[p.Block]+int(index)]
 	if p.Version <= was.version {
-		return nil
+		return false, nil
 	}
-	if err := d.write(int(p.Block), index*stream.PageSize, p.Data, was.newest != tag{}); err != nil {
-		return err
+	if d.ram.has(int(p.Block)) {
+		err = d.writeRAM(k, p, index, was.newest != tag{})
+	} else if err = d.out.Page(int(p.Block), index*stream.PageSize, p.Data); err != nil {
+		err = fmt.Errorf("hand a page to QEMU: %w", err)
+	}
+	if err != nil {
+		return false, err
 	}
 	d.sum.replace(was.newest, t)
 	was.version, was.newest = p.Version, t
-	return nil
+	return true, nil
 }
 
-// write hands a page on; held: what is there now is not zero.
-func (d *destination) write(block int, offset uint64, data []byte, held bool) error {
-	if d.ram.has(block) {
-		return d.ram.page(offset, data, held)
+// writeRAM writes a page past QEMU; held: what is there now is not zero, and slots
+// may be lent to it.
+func (d *destination) writeRAM(k *keeper, p link.Page, index uint64, held bool) error {
+	if held {
+		slotted := k
+		if p.Kind != link.Keep && p.Kind != link.Delta {
+			slotted = nil
+		}
+		if err := d.preserve(index, slotted, p.Slot); err != nil {
+			return err
+		}
 	}
-	if err := d.out.Page(block, offset, data); err != nil {
-		return fmt.Errorf("hand a page to QEMU: %w", err)
-	}
-	return nil
+	return d.ram.page(index*stream.PageSize, p.Data, held)
 }
 
 // pong answers a PING when QEMU has taken all before it.

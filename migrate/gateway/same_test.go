@@ -141,7 +141,7 @@ func TestPagesOfZerosGoInRuns(t *testing.T) {
 func TestARunOfZerosEndsWithTheGuestsRAM(t *testing.T) {
 	for more, want := range map[uint16]bool{movingPages - 2: true, movingPages - 1: false, 1<<16 - 1: false} {
 		m := newMoving(t, 1, 1, 8, link.LastKind)
-		err := m.dst.apply([]link.Page{{Kind: link.Zeros, Index: 1, Version: 1, More: more}})
+		err := m.dst.apply(nil, []link.Page{{Kind: link.Zeros, Index: 1, Version: 1, More: more}})
 		if (err == nil) != want {
 			t.Errorf("apply() of page 1 and %d more of %d = %v; want no error: %v", more, movingPages, err, want)
 		}

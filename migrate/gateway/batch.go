@@ -19,6 +19,7 @@ type batch struct {
 	shortened int        // pages that slots have seen
 	long      int        // of them, with their whole content
 	spare     []*content // that are not needed once it is written
+	behind    bool       // the link had not sent the one before it
 	share     uint8      // that each content took on the link, in sixteenths of a page; 0: not known
 }
 

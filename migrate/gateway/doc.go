@@ -83,8 +83,8 @@
 // Where QEMU shares the guest's RAM as a memory file (memory-backend-memfd, as package
 // guest starts it), and the policy reads ahead (policy.Traits), its stream says which
 // pages are dirty, and their contents are read from the file when they are sent
-// (readLate), once the first pass is not a short one (policy.InOrder) or takes more
-// than half of what may be kept. From then on nothing waits for the link: passes go on
+// (readLate), once the first pass is not a short one, and held up by the link
+// (policy.InOrder), or takes more than half of what may be kept. From then on nothing waits for the link: passes go on
 // while the first one is being sent, what is written again before its turn comes is
 // sent once and not twice, and what waits takes no memory (what it saves: package
 // replay, TestReadingAheadSavesWhatIsWrittenDuringTheFirstPass). Before that, elsewhere,
@@ -122,7 +122,8 @@
 // gateway makes the whole content again, hands that to QEMU, and computes the tag
 // of that; nothing is taken on the source's word, and QEMU sees no delta.
 //
-// Both ends keep contents for that, each connection its own (slots, keeper). A
+// Both ends keep contents for that, each connection its own (slots, keeper); the
+// destination's are in the guest's memory until something else is written there. A
 // delta is made against what the same connection carried last for that page, so
 // it needs no acknowledgement and cannot be overtaken by its base or by another
 // use of the slot: a connection keeps its order. It need not be the base's next

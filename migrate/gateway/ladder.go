@@ -11,7 +11,9 @@ import (
 // slow: a rung better while batches wait for the link; a rung faster when they
 // have waited for the compressor for long, and only if that brings something:
 // bytes are dear, and a small guest is soon through. Only windows count in which
-// more was waiting to be sent: an idle link looks fast. At 200 Mbit/s it ends at
+// more was waiting to be sent: an idle link looks fast. And the link is slow only
+// where a batch finds the kernel still busy with the one before: where guests take all
+// of the CPU time, writing takes long, too. At 200 Mbit/s it ends at
 // libzstd 3, at 1 Gbit/s at libzstd 1, at 10 Gbit/s at no compression.
 type ladder struct {
 	turn sync.Mutex // one batch at a time: a move takes no more than one core from the guests
@@ -30,6 +32,8 @@ type ladder struct {
 
 // window of at least ladderWindow bytes of content.
 type window struct {
+	batches     int
+	behind      int // of them: those that found the link busy with the one before
 	content     int64
 	packed      int64 // that it was written as
 	compressing time.Duration
@@ -66,9 +70,11 @@ const (
 	// it is.
 	compressorIsSlow = 0.85
 	linkIsSlow       = 0.6 // with the next better rung
-	// link.Thorough takes more than twice the CPU time for 2 % of the bytes. A batch
-	// that waits for a destination which is short of CPU looks as one that waits for
-	// the link: between 200 Mbit/s and that there must be a distance.
+	// Of the batches that were behind: what is less says that the link waits for us.
+	// It is 0.9 to 1 at 200 Mbit/s, 0.1 at 1 Gbit/s beside a guest that takes a core of
+	// two.
+	linkWaits = 0.5
+	// link.Thorough takes more than twice the CPU time for 2 % of the bytes.
 	linkIsVerySlow = 0.35 // with link.Thorough
 	// And link.Thorough pays on slow links only: per byte of content it takes 3.5 ns
 	// more of a core than link.Usual, and saves the link 0.018 bytes: 0.7 ns at 200
@@ -78,8 +84,8 @@ const (
 
 // sent notes a batch that one of so many senders has written while more was
 // waiting: content bytes as packed bytes, of which the compression took
-// compressing, and all of it busy.
-func (l *ladder) sent(senders, content, packed int, compressing, busy time.Duration) {
+// compressing, and all of it busy; behind: the link had not sent the one before.
+func (l *ladder) sent(senders, content, packed int, compressing, busy time.Duration, behind bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := &l.window
@@ -87,17 +93,21 @@ func (l *ladder) sent(senders, content, packed int, compressing, busy time.Durat
 	w.packed += int64(packed)
 	w.compressing += compressing
 	w.busy += busy
+	w.batches++
+	if behind {
+		w.behind++
+	}
 	if w.content < ladderWindow || w.busy <= 0 {
 		return
 	}
 	wall := w.busy.Seconds() / float64(senders)
-	l.weigh(float64(w.content)/wall, float64(w.packed)/wall, w.compressing.Seconds()/wall)
+	l.weigh(float64(w.content)/wall, float64(w.packed)/wall, w.compressing.Seconds()/wall, float64(w.behind)/float64(w.batches))
 	l.window = window{}
 }
 
-// weigh a window: the rates of content and on the link, and the share of the time
-// that compression took.
-func (l *ladder) weigh(rate, onLink, share float64) {
+// weigh a window: the rates of content and on the link, the share of the time that
+// compression took, and that of the batches that were behind.
+func (l *ladder) weigh(rate, onLink, share, behind float64) {
 	if l.rate == 0 {
 		l.rate = rate
 	}
@@ -120,6 +130,9 @@ func (l *ladder) weigh(rate, onLink, share float64) {
 			l.step(l.effort + 1)
 			l.trial, l.before = ladderTrial, before
 		}
+	case behind < linkWaits && l.effort == link.Thorough:
+		l.step(link.Usual)
+	case behind < linkWaits:
 	case share*l.effort.Slowdown() < linkIsSlow && l.effort > link.Usual,
 		share*l.effort.Slowdown() < linkIsVerySlow && l.effort == link.Usual && onLink < thoroughBytesPerS:
 		l.step(l.effort - 1)

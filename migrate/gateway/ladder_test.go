@@ -33,7 +33,7 @@ func TestTheEffortFollowsTheLink(t *testing.T) {
 				// Compressing one batch and writing another go on at once.
 				busy := max(compressing, writing) * float64(senders)
 				seconds := func(s float64) time.Duration { return time.Duration(s * 1e9) }
-				if l.sent(senders, content, int(content*r.ratio), seconds(compressing), seconds(busy)); batch > 8000 && l.now() != was {
+				if l.sent(senders, content, int(content*r.ratio), seconds(compressing), seconds(busy), writing > compressing); batch > 8000 && l.now() != was {
 					changes++
 				}
 			}
@@ -55,7 +55,7 @@ func TestTheSlowestRungIsForSlowLinksOnly(t *testing.T) {
 		for range 4000 {
 			const content = 64 << 10
 			writing := time.Duration(content / (c.mbitPerS / 8) / 1e6 * 1e9)
-			l.sent(1, content, content, writing/10, writing)
+			l.sent(1, content, content, writing/10, writing, true)
 		}
 		if got := l.now(); got != c.want {
 			t.Errorf("%.0f Mbit/s of what does not compress: effort %d; want %d", c.mbitPerS, got, c.want)
@@ -66,7 +66,7 @@ func TestTheSlowestRungIsForSlowLinksOnly(t *testing.T) {
 func TestASmallGuestOverAFastLinkIsCompressedAllTheSame(t *testing.T) {
 	l := newLadder()
 	for range 30 << 4 { // 30 MiB, all the time in the compressor
-		l.sent(1, 64<<10, 40<<10, time.Millisecond, time.Millisecond)
+		l.sent(1, 64<<10, 40<<10, time.Millisecond, time.Millisecond, false)
 	}
 	if l.now() != link.Usual {
 		t.Errorf("effort %d after 30 MiB; want %d", l.now(), link.Usual)
@@ -76,9 +76,28 @@ func TestASmallGuestOverAFastLinkIsCompressedAllTheSame(t *testing.T) {
 func TestALittleSaysNothingAboutTheLink(t *testing.T) {
 	l := newLadder()
 	for range 15 {
-		l.sent(1, 64<<10, 40<<10, time.Microsecond, time.Millisecond)
+		l.sent(1, 64<<10, 40<<10, time.Microsecond, time.Millisecond, true)
 	}
 	if l.now() != link.Usual {
 		t.Errorf("effort %d after less than a window; want %d", l.now(), link.Usual)
+	}
+}
+
+// Where guests take the CPU time, all takes long, and the link waits for the gateway.
+func TestAGatewayThatIsShortOfCPUDoesNotCompressHarder(t *testing.T) {
+	l := newLadder()
+	sent := func(batches int, behind bool) link.Effort {
+		for range batches {
+			l.sent(1, 64<<10, 20<<10, 200*time.Microsecond, 2*time.Millisecond, behind)
+		}
+		return l.now()
+	}
+	for _, c := range []struct {
+		behind bool
+		want   link.Effort
+	}{{false, link.Usual}, {true, link.Thorough}, {false, link.Usual}} {
+		if got := sent(64, c.behind); got != c.want {
+			t.Errorf("behind %v: effort %d; want %d", c.behind, got, c.want)
+		}
 	}
 }

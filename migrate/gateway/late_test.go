@@ -96,7 +96,7 @@ func TestContentsThatAreReadWhenTheyAreSentLeadToTheGuestsMemory(t *testing.T) {
 		r.table.ahead = seed%2 == 0
 		for n := range 600 {
 			if n == 200 {
-				r.table.began = r.table.began.Add(-time.Hour)
+				r.table.began, r.table.behind = r.table.began.Add(-time.Hour), 1<<20
 			}
 			switch c := r.random.IntN(connections); r.random.IntN(5) {
 			case 0, 1, 2:

@@ -114,6 +114,7 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 		if s.ladder != nil {
 			f.Body, f.Codec, compressing = s.ladder.compress(compressor, body)
 		}
+		b.behind = o.conn.NotSent() > 0
 		err = o.write(f, writeWait)
 		b.share = 0
 		if content > 0 {
@@ -121,7 +122,7 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 			s.shrunk.add(content, len(f.Body))
 		}
 		if more := t.put(&b); more && s.ladder != nil {
-			s.ladder.sent(len(s.conns), len(body), len(f.Body), compressing, time.Since(begun))
+			s.ladder.sent(len(s.conns), len(body), len(f.Body), compressing, time.Since(begun), b.behind)
 		}
 		if err != nil {
 			return err

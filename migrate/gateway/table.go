@@ -29,6 +29,8 @@ type table struct {
 
 	kinds   link.Kind // that the destination knows, up to this one
 	sending int       // batches taken and not yet written
+	written int       // batches
+	behind  int       // of them: those that found the link busy
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
 
@@ -69,7 +71,7 @@ const maxQueued = pages.QueuePages
 // than they may: from then on those of the memory file are read when they are sent.
 func (t *table) lookAhead() {
 	if t.memory != nil && !t.ahead {
-		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages())
+		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages(), 2*t.behind > t.written)
 	}
 }
 
@@ -325,6 +327,10 @@ func (t *table) put(batch *batch) (more bool) {
 		t.pages.Learn(at, batch.share)
 	}
 	t.sending--
+	t.written++
+	if batch.behind {
+		t.behind++
+	}
 	t.lookAtBulk()
 	t.changed.Broadcast()
 	return t.pages.Queued() > 0

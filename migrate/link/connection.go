@@ -109,6 +109,20 @@ func (c Conn) Unsent() int64 {
 	return int64(n)
 }
 
+// NotSent is how many bytes the kernel holds that it has not sent yet
+// (SIOCOUTQNSD): the link has other work.
+func (c Conn) NotSent() int64 {
+	var n int
+	raw, err := c.raw.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	if err := raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD) }); err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
 // RoundTrip is the shortest that the kernel has seen lately on this connection
 // (TCP_INFO); 0 when it does not say.
 func (c Conn) RoundTrip() time.Duration {

@@ -30,11 +30,12 @@ func PassInterval(longest, took time.Duration) time.Duration {
 
 // InOrder tells whether the first pass is read in order, at the link's pace, since
 // its begin: at first, and as long as it is on its way to be over within a second,
-// by how many of all the guest's pages it has brought. Such a short one gains
-// nothing by reading ahead, and loses the CPU time that this takes. What was read
-// ahead once is not in order again.
-func InOrder(since time.Duration, brought, all int) bool {
-	if since < inOrderAtLeast || brought >= all {
+// by how many of all the guest's pages it has brought, or the link is not what holds it
+// up (linkBusy). Reading ahead saves the link what is written again meanwhile, and
+// takes CPU time: a short pass, or one that is short of that, loses by it. What was
+// read ahead once is not in order again.
+func InOrder(since time.Duration, brought, all int, linkBusy bool) bool {
+	if since < inOrderAtLeast || brought >= all || !linkBusy {
 		return true
 	}
 	return since <= inOrderAtMost && since*time.Duration(all) <= inOrderAtMost*time.Duration(brought)

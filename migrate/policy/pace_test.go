@@ -27,8 +27,11 @@ func TestAShortFirstPassIsReadInOrder(t *testing.T) {
 		{600, 59, 100, false}, {600, 60, 100, true}, {1001, 99, 100, false}, {1001, 100, 100, true},
 		{1 << 40, 99, 100, false}, {999, 1 << 28, 1<<28 + 1, true},
 	} {
-		if got := InOrder(time.Duration(c.sinceMs)*ms, c.brought, c.all); got != c.want {
+		if got := InOrder(time.Duration(c.sinceMs)*ms, c.brought, c.all, true); got != c.want {
 			t.Errorf("InOrder(%d ms, %d of %d) = %v; want %v", c.sinceMs, c.brought, c.all, got, c.want)
+		}
+		if !InOrder(time.Duration(c.sinceMs)*ms, c.brought, c.all, false) {
+			t.Errorf("InOrder(%d ms, %d of %d) = false where the link waits for the gateway", c.sinceMs, c.brought, c.all)
 		}
 	}
 }

@@ -157,7 +157,7 @@ func (m *move) read(stopped bool) {
 }
 
 func (m *move) lookAhead() {
-	m.ahead = m.ahead || m.policy.Traits().ReadAhead && !policy.InOrder(m.now, m.table.Seen(), m.table.Pages())
+	m.ahead = m.ahead || m.policy.Traits().ReadAhead && !policy.InOrder(m.now, m.table.Seen(), m.table.Pages(), true)
 }
 
 // send lets the link catch up with now.

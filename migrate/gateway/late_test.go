@@ -12,6 +12,7 @@ import (
 
 	"bumpless/migrate/link"
 	"bumpless/migrate/policy"
+	"bumpless/migrate/policy/policytest"
 	"bumpless/migrate/stream"
 )
 
@@ -95,9 +96,7 @@ func TestContentsThatAreReadWhenTheyAreSentLeadToTheGuestsMemory(t *testing.T) {
 		// What is kept while pages are read in order may still wait afterwards.
 		r.table.ahead = seed%2 == 0
 		for n := range 600 {
-			if n == 200 {
-				r.table.began, r.table.behind = r.table.began.Add(-time.Hour), 1<<20
-			}
+			r.table.ahead = r.table.ahead || n == 200
 			switch c := r.random.IntN(connections); r.random.IntN(5) {
 			case 0, 1, 2:
 				r.run()
@@ -142,5 +141,85 @@ func TestMemoryThatCannotBeReadEndsTheMove(t *testing.T) {
 	var b batch
 	if _, err := r.table.take(0, &b); err == nil || !strings.Contains(err.Error(), "0x3000") {
 		t.Errorf("take() = %v; want an error that names the place", err)
+	}
+}
+
+// A page that is held waits for the end of the pass, which waits for the page behind it.
+func TestPagesThatAreHeldDoNotHoldUpThoseOfAnotherBlock(t *testing.T) {
+	for _, ahead := range []bool{false, true} {
+		shared := sharedMemory(t, (maxQueued+1)*stream.PageSize)
+		h, err := newHasher(make([]byte, 16))
+		must(t, err)
+		blocks := []stream.Block{{Name: "pc.ram", Size: (maxQueued + 1) * stream.PageSize}, {Name: "vga.vram", Size: 2 * stream.PageSize}}
+		table := newTable(rule{Has: policy.Traits{ReadAhead: true}, Holds: policytest.Always}, h, blocks, 4*maxQueued, &memoryFile{file: shared})
+		there := make(chan error, 1)
+		go func() {
+			page := bytes.Repeat([]byte{1}, stream.PageSize)
+			for i := range uint64(maxQueued + 1) {
+				if err := table.arrive(0, i*stream.PageSize, page, 0); err != nil {
+					there <- err
+					return
+				}
+			}
+			table.mu.Lock()
+			table.ahead = ahead
+			table.mu.Unlock()
+			there <- table.arrive(1, 0, page, 0)
+		}()
+		select {
+		case err := <-there:
+			must(t, err)
+		case <-time.After(20 * time.Second):
+			t.Errorf("read ahead %v: a page waits for those that are held", ahead)
+		}
+		table.close()
+	}
+}
+
+// Reading in order ends where the link holds up a long first pass, and where contents
+// would take too much room.
+func TestMemoryIsReadAheadWhenThatIsTheBetterWay(t *testing.T) {
+	for _, c := range []struct {
+		since         time.Duration
+		behind, pages int // of 10 batches; that arrive of 8 times as many
+		maxHeld       int
+		waits, ahead  bool
+	}{
+		{time.Hour, 10, maxQueued + 1, maxQueued, false, true},
+		{time.Hour, 0, maxQueued + 1, maxQueued, true, false},
+		{0, 10, maxQueued + 1, maxQueued, true, false},
+		{0, 0, maxQueued / 2, 1, false, false},
+		{0, 0, maxQueued + 1, 1, false, true},
+	} {
+		h, err := newHasher(make([]byte, 16))
+		must(t, err)
+		blocks := []stream.Block{{Name: "pc.ram", Size: 8 * (maxQueued + 1) * stream.PageSize}}
+		r := rule{Has: policy.Traits{ReadAhead: true}}
+		if c.maxHeld == 1 {
+			r.Holds = policytest.Always // nothing is queued, all is kept
+		}
+		table := newTable(r, h, blocks, c.maxHeld, &memoryFile{file: sharedMemory(t, 1<<20)})
+		table.began, table.behind, table.written = table.began.Add(-c.since), c.behind, 10
+		there := make(chan error, 1)
+		go func() {
+			var err error
+			for i := 0; err == nil && i < c.pages; i++ {
+				err = table.arrive(0, uint64(i)*stream.PageSize, bytes.Repeat([]byte{1}, stream.PageSize), 0)
+			}
+			there <- err
+		}()
+		waits := false
+		select {
+		case err = <-there:
+		case <-time.After(time.Second):
+			waits = true
+		}
+		table.mu.Lock()
+		ahead := table.ahead
+		table.mu.Unlock()
+		if err != nil || waits != c.waits || ahead != c.ahead {
+			t.Errorf("%+v: waits %v, ahead %v, %v", c, waits, ahead, err)
+		}
+		table.close()
 	}
 }

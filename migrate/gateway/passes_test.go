@@ -58,3 +58,15 @@ func TestAPassBringsWhatTheGuestWroteJustNow(t *testing.T) {
 		t.Errorf("what passes brought was %v old; want well below the %d ms between two of them", list, interval)
 	}
 }
+
+func TestAPassIsNotWaitedForWhenThatIsEnough(t *testing.T) {
+	ours, theirs, err := socketPair()
+	must(t, err)
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	p := newPasses(&source{pipe: ours, hurry: make(chan struct{})}, stream.NewReader(ours, streamBuffer))
+	asked, begun := 0, time.Now()
+	p.wait(time.Minute, func() bool { asked++; return asked == 3 })
+	if took := time.Since(begun); asked != 3 || took > 20*time.Second {
+		t.Errorf("wait() asked %d times and took %v; want 3, and no minute", asked, took)
+	}
+}

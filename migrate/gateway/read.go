@@ -208,16 +208,21 @@ func (p *passes) end() {
 	brought := s.table.passEnd(policy.Moment{
 		Now: p.looked.Sub(s.began), Ratio: s.send.ratio(), LinkBytesPerS: s.linkBytesPerS(), Interval: policy.PassInterval(longest, 0),
 	})
-	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]), !p.bulk.IsZero() && s.lag.answeredSince(p.bulk))
+	arrived := !p.bulk.IsZero() && s.lag.answeredSince(p.bulk)
+	d := s.decide(brought, p.found[0].Sub(p.found[1]), p.looked.Sub(p.found[0]), arrived)
 	if d.Verdict != policy.Wait && s.recorder == nil {
 		if s.stops(d) {
 			return
 		}
 	}
-	if p.bulk.IsZero() {
+	switch {
+	case p.bulk.IsZero():
 		// Until it is through, passes tell what is written again, and no more.
-		p.wait(longest, s.table.bulk)
-	} else {
+		p.wait(longest, s.table.bulkSent)
+	case !arrived && took < policy.QuietPass:
+		// The first that counts comes when all is there: the link has nothing to do.
+		p.wait(policy.PassInterval(longest, took), func() bool { return s.table.dryNow() && s.lag.answeredSince(p.bulk) })
+	default:
 		p.wait(policy.PassInterval(longest, took), nil)
 	}
 	p.started = time.Now()
@@ -239,18 +244,25 @@ func (s *source) stops(d policy.Decision) bool {
 	}
 }
 
-// wait until the next pass is due, or for enough.
-func (p *passes) wait(interval time.Duration, enough <-chan struct{}) {
-	wait := time.Until(p.started.Add(interval))
-	if wait <= 0 {
+// enoughPoll is how often a wait looks whether it is.
+const enoughPoll = time.Millisecond
+
+// wait until the next pass is due, or enough says that it need not be waited for.
+func (p *passes) wait(interval time.Duration, enough func() bool) {
+	due := p.started.Add(interval)
+	if time.Until(due) <= 0 {
 		return
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-enough:
-	case <-p.s.hurry:
+	hurried := false
+	for left := time.Until(due); left > 0 && !hurried && (enough == nil || !enough()); left = time.Until(due) {
+		if enough != nil {
+			left = min(left, enoughPoll)
+		}
+		select {
+		case <-time.After(left):
+		case <-p.s.hurry:
+			hurried = true
+		}
 	}
 	p.old, p.oldUntil = blockedFindings, p.r.Taken()+inPipe(p.s.pipe)
 }

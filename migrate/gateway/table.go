@@ -34,8 +34,6 @@ type table struct {
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
 
-	bulk chan struct{} // closed when the bulk has been sent
-
 	stored    int // contents that are kept
 	maxStored int // that may be
 
@@ -49,7 +47,7 @@ type table struct {
 // their contents kept. With its memory, which is its own from now on, any number of
 // pages waits, once that is read ahead.
 func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, memory *memoryFile) *table {
-	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory, began: time.Now(), bulk: make(chan struct{})}
+	t := &table{hasher: h, blocks: blocks, maxStored: 2 * (maxHeld + maxQueued), memory: memory, began: time.Now()}
 	t.changed.L = &t.mu
 	total := 0
 	for _, b := range blocks {
@@ -67,12 +65,13 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, me
 // it the reader waits, and so does the source's QEMU.
 const maxQueued = pages.QueuePages
 
-// lookAhead from when on that is the better way, or contents would take more room
-// than they may: from then on those of the memory file are read when they are sent.
-func (t *table) lookAhead() {
+// looksAhead tells whether contents of the memory file are read when they are sent:
+// from when on that is the better way, or they would take more room than they may.
+func (t *table) looksAhead() bool {
 	if t.memory != nil && !t.ahead {
 		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages(), 2*t.behind > t.written)
 	}
+	return t.ahead
 }
 
 // full tells whether a page of the block must wait before it can be taken in.
@@ -80,10 +79,12 @@ func (t *table) full(block int) bool {
 	switch {
 	case t.pages.Stopped() || t.closed:
 		return false
-	case t.memory.has(block):
-		return t.pages.Queued() >= maxQueued && !t.ahead
-	case t.memory != nil:
-		return t.stored >= maxQueued
+	case t.ahead && t.memory.has(block):
+		return false
+	case t.ahead:
+		// Of many pages that are queued contents are not kept; where none is, what
+		// is kept is held, and waits for the pass's end.
+		return t.stored >= maxQueued && (t.pages.Queued() > 0 || t.sending > 0)
 	}
 	return t.pages.Queued() >= maxQueued
 }
@@ -96,7 +97,10 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	tagged := t.hasher.page(block, offset/stream.PageSize, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.lookAhead(); t.full(block); t.lookAhead() {
+	for t.full(block) {
+		if t.looksAhead() && t.memory.has(block) {
+			break
+		}
 		t.changed.Wait()
 	}
 	queued := t.pages.Queued()
@@ -109,6 +113,9 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 	}
 	if t.pages.Queued() > queued {
 		t.changed.Broadcast()
+	}
+	if t.stored >= t.maxStored/2 {
+		t.looksAhead()
 	}
 	if t.stored > t.maxStored {
 		return fmt.Errorf("%d MiB of memory wait to be sent: more than is kept of one guest", t.stored*stream.PageSize>>20)
@@ -163,7 +170,6 @@ func (t *table) passEnd(link policy.Moment) policy.Brought {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.changed.Broadcast()
-	defer t.lookAtBulk()
 	return t.pages.PassEnd(link)
 }
 
@@ -174,16 +180,11 @@ func (t *table) bulkSent() bool {
 	return t.pages.BulkSent()
 }
 
-// lookAtBulk tells when it has been sent, behind the first pass; mu is held.
-func (t *table) lookAtBulk() {
-	if t.pages.Pass() == 1 || !t.pages.BulkSent() {
-		return
-	}
-	select {
-	case <-t.bulk:
-	default:
-		close(t.bulk)
-	}
+// dryNow tells whether nothing is queued or being written.
+func (t *table) dryNow() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pages.Queued() == 0 && t.sending == 0
 }
 
 // letGo queues everything that is held: the guest is stopped.
@@ -331,7 +332,6 @@ func (t *table) put(batch *batch) (more bool) {
 	if batch.behind {
 		t.behind++
 	}
-	t.lookAtBulk()
 	t.changed.Broadcast()
 	return t.pages.Queued() > 0
 }

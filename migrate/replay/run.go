@@ -140,7 +140,7 @@ func (m *move) read(stopped bool) {
 	for _, page := range m.dirty {
 		m.now += m.ReadPage
 		m.send()
-		for m.lookAhead(); !stopped && !m.ahead && m.table.Queued() >= m.QueuePages; m.lookAhead() {
+		for !stopped && m.table.Queued() >= m.QueuePages && !m.looksAhead() {
 			m.now = max(m.now, m.wire.free)
 			m.send()
 		}
@@ -156,8 +156,10 @@ func (m *move) read(stopped bool) {
 	}
 }
 
-func (m *move) lookAhead() {
+// looksAhead tells whether contents are read when they are sent.
+func (m *move) looksAhead() bool {
 	m.ahead = m.ahead || m.policy.Traits().ReadAhead && !policy.InOrder(m.now, m.table.Seen(), m.table.Pages(), true)
+	return m.ahead
 }
 
 // send lets the link catch up with now.

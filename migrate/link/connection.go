@@ -97,27 +97,20 @@ func (c Conn) flush() error {
 
 // Unsent is how many bytes the kernel holds that the peer has not
 // acknowledged (SIOCOUTQ).
-func (c Conn) Unsent() int64 {
-	var n int
-	raw, err := c.raw.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	if err := raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
-		return 0
-	}
-	return int64(n)
-}
+func (c Conn) Unsent() int64 { return c.held(unix.SIOCOUTQ) }
 
 // NotSent is how many bytes the kernel holds that it has not sent yet
 // (SIOCOUTQNSD): the link has other work.
-func (c Conn) NotSent() int64 {
+func (c Conn) NotSent() int64 { return c.held(unix.SIOCOUTQNSD) }
+
+// held bytes, as an ioctl counts them; 0 of a connection that is closed.
+func (c Conn) held(request uint) int64 {
 	var n int
 	raw, err := c.raw.SyscallConn()
 	if err != nil {
 		return 0
 	}
-	if err := raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), request) }); err != nil {
 		return 0
 	}
 	return int64(n)

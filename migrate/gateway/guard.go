@@ -16,6 +16,7 @@ import (
 //	                10 to 25 ms on a machine with 2 busy cores
 //	after ROLLBACK  at budget - margin/2: the gateway's own is the quicker one
 //	after COMMIT    at the budget: there is nothing to gain from waiting longer for RUNNING
+//	after RUNNING   10 s later: the guest is not held up, but the move is not over before
 //
 // RUNNING follows COMMIT within a few milliseconds. Where it does not within the
 // margin, or the link breaks, the daemon is told to send COMMIT again, to the
@@ -24,19 +25,25 @@ import (
 type Guard struct {
 	toRollBack, toResume, toRun time.Duration // since STOP was reported
 	margin                      time.Duration
+	toEnd                       time.Duration // since RUNNING
 	kill, again                 func()
 
 	mu      sync.Mutex
 	stopped time.Time
 	timer   *time.Timer // nil before STOP
 	unheard *time.Timer // nil before COMMIT
+	ending  *time.Timer // nil before RUNNING
 }
+
+// endWait is for a gateway to end after RUNNING: releaseWait and lastLineWait, and
+// some more.
+const endWait = 10 * time.Second
 
 // NewGuard for one move; kill ends the gateway's process, again has COMMIT sent
 // again. Neither waits; both may be called at the same moment.
 func NewGuard(budgetMs, marginMs int, kill, again func()) *Guard {
 	budget, margin := time.Duration(budgetMs)*time.Millisecond, time.Duration(marginMs)*time.Millisecond
-	return &Guard{toRollBack: budget - margin*9/10, toResume: budget - margin/2, toRun: budget, margin: margin, kill: kill, again: again}
+	return &Guard{toRollBack: budget - margin*9/10, toResume: budget - margin/2, toRun: budget, margin: margin, toEnd: endWait, kill: kill, again: again}
 }
 
 // Saw takes in the gateway's events, in order.
@@ -54,8 +61,11 @@ func (g *Guard) Saw(e Event) {
 		g.unheard = time.AfterFunc(g.margin, g.again)
 	case e.Phase == Unheard && g.unheard != nil && g.unheard.Stop():
 		go g.again()
-	case e.Phase == Running || e.Phase == "" && e.Result != nil:
-		stopTimers(g.timer, g.unheard)
+	case e.Phase == Running:
+		stopTimers(g.timer, g.unheard, g.ending)
+		g.ending = time.AfterFunc(g.toEnd, g.kill)
+	case e.Phase == "" && e.Result != nil:
+		stopTimers(g.timer, g.unheard, g.ending)
 	}
 }
 

@@ -36,10 +36,31 @@ func TestAGuardKillsAGatewayThatKeepsItsGuestStopped(t *testing.T) {
 	}
 }
 
+// The guest runs elsewhere, but the move is over only when its gateway has ended.
+func TestAGuardKillsAGatewayThatDoesNotEndAfterRUNNING(t *testing.T) {
+	killed := make(chan time.Time, 1)
+	g := NewGuard(240, 120, func() { killed <- time.Now() }, func() {})
+	g.toEnd = 100 * time.Millisecond
+	g.Saw(Event{Phase: Stopped})
+	g.Saw(Event{Phase: Committed})
+	running := time.Now()
+	g.Saw(Event{Phase: Running})
+	select {
+	case at := <-killed:
+		if took := at.Sub(running); took < g.toEnd {
+			t.Errorf("it was killed %v after RUNNING; want not before %v", took, g.toEnd)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it was not killed")
+	}
+}
+
 func TestAGuardLeavesAGatewayThatHasEndedAlone(t *testing.T) {
 	var kills atomic.Int64
 	g := NewGuard(100, 20, func() { kills.Add(1) }, func() {})
+	g.toEnd = 50 * time.Millisecond
 	g.Saw(Event{Phase: Stopped})
+	g.Saw(Event{Phase: Running})
 	g.Ended()
 	time.Sleep(200 * time.Millisecond)
 	if n := kills.Load(); n != 0 {

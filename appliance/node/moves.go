@@ -211,7 +211,8 @@ func (n *Node) commitUnheard(m core.Move, again *recommit) {
 }
 
 // endSilentGateway kills a source's gateway whose guest is stopped for as long as
-// its budget allows, or that does not end when the guest runs. followGateway reports its end, and core goes on from there.
+// its budget allows, or that does not end when the guest runs elsewhere.
+// followGateway reports its end, and core goes on from there.
 func (n *Node) endSilentGateway(m core.Move) {
 	if g := n.moves.get(m.ID); g != nil {
 		n.log.Warn("a gateway says nothing for longer than it may: killed", "move", m.ID, "budget_ms", m.BudgetMs)

@@ -133,6 +133,7 @@ func (l *ladder) weigh(rate, onLink, share, behind float64) {
 	case behind < linkWaits && l.effort == link.Thorough:
 		l.step(link.Usual)
 	case behind < linkWaits:
+		l.waited = 0
 	case share*l.effort.Slowdown() < linkIsSlow && l.effort > link.Usual,
 		share*l.effort.Slowdown() < linkIsVerySlow && l.effort == link.Usual && onLink < thoroughBytesPerS:
 		l.step(l.effort - 1)

@@ -101,3 +101,18 @@ func TestAGatewayThatIsShortOfCPUDoesNotCompressHarder(t *testing.T) {
 		}
 	}
 }
+
+// A faster rung is for a compressor that is slow all the time.
+func TestWindowsInBetweenThatAreNotSlowCountForNothing(t *testing.T) {
+	l := newLadder()
+	for batch := range 200 << 4 {
+		busy := time.Millisecond
+		if batch>>4%2 == 0 {
+			busy *= 3
+		}
+		l.sent(1, 64<<10, 40<<10, time.Millisecond, busy, false)
+	}
+	if l.now() != link.Usual {
+		t.Errorf("effort %d after windows of which every other one was slow; want %d", l.now(), link.Usual)
+	}
+}

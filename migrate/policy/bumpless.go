@@ -3,7 +3,7 @@ package policy
 import "time"
 
 // bumpless is the default. It looks through the guest's memory while it sends it
-// (Traits.ReadAhead). Whatever the guest writes again waits while the link has other
+// (Traits.ReadAhead, InOrder). Whatever the guest writes again waits while the link has other
 // work, also what was not sent yet, with its newest content, and is let go by
 // layered's levels: what is cold or warm fills the link until the next pass, hot
 // pages half of that time. It drops what has not changed, compresses, and stops the

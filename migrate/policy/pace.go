@@ -12,9 +12,9 @@ const (
 	// writes on: the daemon's usual answer and QEMU's.
 	StopAllowance = 10 * time.Millisecond
 
-	// QuietPass is what a pass takes at most that brings 4 MiB: a guest that writes no
-	// more may be looked at again as soon as all is at the destination. What a busy one
-	// writes would be sent once more than needed.
+	// QuietPass is what a pass takes at most that brings about 1000 pages: a guest that
+	// writes no more may be looked at again as soon as all is at the destination. What
+	// a busy one writes would be sent once more than needed.
 	QuietPass = 4 * time.Millisecond
 
 	// See InOrder.

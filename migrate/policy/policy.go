@@ -23,9 +23,9 @@ import (
 type Traits struct {
 	Compress      bool // pages and device state are compressed in batches
 	DropUnchanged bool // a page whose content equals what was last sent is not sent
-	// ReadAhead: where contents can be read when they are sent, the guest's memory is
-	// looked through while its first pass is being sent, and what is written again
-	// meanwhile is held or not as after it.
+	// ReadAhead: where contents can be read when they are sent, and the first pass is
+	// not InOrder, the guest's memory is looked through while that is being sent, and
+	// what is written again meanwhile is held or not as after it.
 	ReadAhead bool
 }
 

@@ -81,23 +81,6 @@ func (n *Node) enterThrough(ctx context.Context, leader string, c core.Command) 
 	return r, nil
 }
 
-// mayForward says whether a host may propose the command through this leader:
-// its own word about copies and moves on itself, and orders of the people whom
-// it has identified. What only a leader decides (who is gone, who is to run
-// what, the site's hosts and guests) is never taken from another host.
-func mayForward(host string, c core.Command) bool {
-	if c.By.Role != core.RoleHost {
-		return c.BeginMove != nil || c.SetMaintenance != nil || c.SetWanted != nil
-	}
-	switch {
-	case c.By.Name != host:
-		return false
-	case c.ReportStopped != nil:
-		return c.ReportStopped.Host == host
-	}
-	return c.DestinationReady != nil || c.FinishMove != nil || c.MoveInDoubt != nil
-}
-
 // Propose implements api.HostBackend: another host's command enters this
 // leader's log. A host speaks for itself and for the people it has identified,
 // never for another host; what a leader knows by itself is never forwarded.
@@ -106,7 +89,7 @@ func (n *Node) Propose(ctx context.Context, host string, r api.ProposeRequest) (
 	if err != nil {
 		return api.ProposeAnswer{}, &api.Refusal{Code: "malformed", Text: err.Error()}
 	}
-	if !mayForward(host, c) {
+	if !core.MayForward(n.raft.State(), host, c) {
 		return api.ProposeAnswer{}, &api.Refusal{Code: "role", Text: "host " + host + " may not propose this"}
 	}
 	result, err := n.enter(ctx, c, true)

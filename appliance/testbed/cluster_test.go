@@ -45,10 +45,10 @@ type testCluster struct {
 
 func newTestCluster(t *testing.T) *testCluster {
 	t.Helper()
-	return newClusterWithBudget(t, testBudget)
+	return newClusterWith(t, testBudget, DefaultTiming())
 }
 
-func newClusterWithBudget(t *testing.T, budget time.Duration) *testCluster {
+func newClusterWith(t *testing.T, budget time.Duration, timing Timing) *testCluster {
 	t.Helper()
 	binary, err := program()
 	if err != nil {
@@ -59,7 +59,7 @@ func newClusterWithBudget(t *testing.T, budget time.Duration) *testCluster {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := protection.Defaults()
 	c, err := NewCluster(ClusterOptions{Dir: dir, Binary: binary, Kernel: guestFile(t, "guest-vmlinuz"), Initrd: guestFile(t, "guest-initrd"),
-		Hosts: []string{hostA, hostB, WitnessHost}, Timing: DefaultTiming(), LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100,
+		Hosts: []string{hostA, hostB, WitnessHost}, Timing: timing, LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100,
 		Guests: []GuestOptions{{Name: guest1, MemoryMiB: 160, BudgetMs: int(budget.Milliseconds()), Preferred: hostA, Settings: s}}})
 	must(t, err)
 	t.Cleanup(func() {

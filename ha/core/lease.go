@@ -16,12 +16,13 @@ func (s *step) checkLease() {
 }
 
 // askLease asks at every AskInterval; a request that is not answered is repeated
-// on the next pet interval, since the leader may have died with it.
-func (s *step) askLease() {
-	if s.lease.asked && s.now < s.lease.nextAsk {
+// on the next tick, since the leader may have died with it. A host that is the
+// leader as of now asks at once: its election may have taken most of its lease.
+func (s *step) askLease(elected bool) {
+	if s.lease.asked && s.now < s.lease.nextAsk && !elected {
 		return
 	}
-	s.lease.asked, s.lease.lastAsk, s.lease.nextAsk = true, s.now, s.now+s.cfg.Timing.PetInterval
+	s.lease.asked, s.lease.lastAsk, s.lease.nextAsk = true, s.now, s.now
 	s.emit(AskLease{AskedAt: s.now})
 }
 

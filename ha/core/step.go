@@ -19,8 +19,8 @@ func Step(a Agent, now time.Duration, e Event) (Agent, []Action) {
 	_, tick := e.(Tick)
 	if s.cfg.Role == Server {
 		s.reconcile()
-		if tick {
-			s.askLease()
+		if l, elected := e.(LeadershipChanged); tick || elected && l.Leader {
+			s.askLease(elected)
 		}
 	}
 	s.lead()

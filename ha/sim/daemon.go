@@ -344,6 +344,9 @@ func (d *daemon) enter(c core.Command, localOnly bool, answer func(entered bool,
 		answer(false, core.Result{})
 	default:
 		d.h.w.net.call(d, leader, func(there *daemon, back func(func())) {
+			if !core.MayForward(l.states[there.h.raft.applied], d.h.name, c) {
+				return // as an answer that tells nothing of the command's fate
+			}
 			there.enter(c, true, func(entered bool, r core.Result) { back(func() { answer(entered, r) }) })
 		})
 	}

@@ -12,15 +12,16 @@ const maxBatch = 4 * link.MaxBatchPages
 // batch of pages on their way to the link.
 type batch struct {
 	pages     []link.Page
-	at        []int      // of each content that was taken, its page in the table
-	contents  []*content // of the pages from shortened on
-	hashes    []uint64   // of those
-	unread    []unread   // those that are to be read
-	shortened int        // pages that slots have seen
-	long      int        // of them, with their whole content
-	spare     []*content // that are not needed once it is written
-	behind    bool       // the link had not sent the one before it
-	share     uint8      // that each content took on the link, in sixteenths of a page; 0: not known
+	at        []int         // of each content that was taken, its page in the table
+	contents  []*content    // of the pages from shortened on
+	hashes    []contentHash // of those
+	unread    []unread      // those that are to be read
+	shortened int           // pages that slots have seen
+	long      int           // of them, with their whole content
+	spare     []*content    // that are not needed once it is written
+	bare      bool          // contents that are sent for the first time need not be kept
+	behind    bool          // the link had not sent the one before it
+	share     uint8         // that each content took on the link, in sixteenths of a page; 0: not known
 }
 
 func (b *batch) reset() {
@@ -29,7 +30,7 @@ func (b *batch) reset() {
 
 func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages) >= maxBatch }
 
-func (b *batch) add(p link.Page, at int, c *content, hash uint64) {
+func (b *batch) add(p link.Page, at int, c *content, hash contentHash) {
 	b.pages, b.at = append(b.pages, p), append(b.at, at)
 	b.contents, b.hashes = append(b.contents, c), append(b.hashes, hash)
 }

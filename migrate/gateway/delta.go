@@ -21,22 +21,22 @@ type slots struct {
 	limit   int
 	same    bool // the other end knows link.Same
 	kept    []slot
-	at      map[uint64]int // slot of a page
-	holding map[uint64]int // slot that holds the content with a hash, of those that do
+	at      map[uint64]int      // slot of a page
+	holding map[contentHash]int // slot that holds the content with a hash, of those that do
 	hand    int
 	scratch []byte // the batch's deltas
 }
 
 // slot is a content that was carried.
 type slot struct {
-	content *content
-	hash    uint64 // of the content
-	owner   uint64 // the page that it was carried for
-	used    bool   // since the hand last came by
+	content *content    // nil: it is not kept here, and known by its hash alone
+	hash    contentHash // of the content
+	owner   uint64      // the page that it was carried for
+	used    bool        // since the hand last came by
 }
 
 func newSlots(limit int, same bool) *slots {
-	return &slots{limit: limit, same: same, at: map[uint64]int{}, holding: map[uint64]int{}}
+	return &slots{limit: limit, same: same, at: map[uint64]int{}, holding: map[contentHash]int{}}
 }
 
 // rememberAndShorten makes the pages short that were added to a batch: to what a
@@ -52,8 +52,10 @@ func (s *slots) rememberAndShorten(b *batch) {
 		if p.Data == nil {
 			continue
 		}
-		if c := s.page(p, b.contents[next], b.hashes[next]); c != nil {
-			b.spare = append(b.spare, c)
+		for _, c := range s.page(p, b.contents[next], b.hashes[next], b.bare) {
+			if c != nil {
+				b.spare = append(b.spare, c)
+			}
 		}
 		if p.Kind == link.Whole || p.Kind == link.Keep {
 			b.long++
@@ -63,20 +65,25 @@ func (s *slots) rememberAndShorten(b *batch) {
 	b.contents, b.hashes, b.shortened = b.contents[:0], b.hashes[:0], len(b.pages)
 }
 
-// page takes the content of a page, and returns one that is not needed once the
-// batch is written; nil for none.
-func (s *slots) page(p *link.Page, c *content, hash uint64) *content {
+// page takes the content of a page, and returns those that are not needed once the
+// batch is written; nil is none. bare: a content that is sent for the first time is
+// known by its hash from then on.
+//
+// Most pages of a guest are sent once. To keep their contents took a sixth of a
+// source's CPU time, which is what a fast link waits for; a page that is sent again
+// over such a link goes whole that time, and as deltas from then on.
+func (s *slots) page(p *link.Page, c *content, hash contentHash, bare bool) (spare [2]*content) {
 	if s.limit == 0 {
 		p.Kind = link.Whole
-		return c
+		return [2]*content{c}
 	}
-	if at, ok := s.holding[hash]; ok && s.same && *s.kept[at].content == *c {
+	if at, ok := s.holding[hash]; ok && s.same {
 		s.kept[at].used = true
 		p.Kind, p.Slot, p.Data = link.Same, uint32(at), nil
-		return c
+		return [2]*content{c}
 	}
 	if p.Kind == link.Whole {
-		return c
+		return [2]*content{c}
 	}
 	key := uint64(p.Block)<<32 | uint64(p.Index)
 	at, known := s.at[key]
@@ -86,8 +93,8 @@ func (s *slots) page(p *link.Page, c *content, hash uint64) *content {
 	}
 	k := &s.kept[at]
 	p.Slot = uint32(at)
-	if known {
-		k.used = true
+	k.used = known
+	if known && k.content != nil {
 		from := len(s.scratch)
 		var ok bool
 		if s.scratch, ok = link.AppendDelta(s.scratch, k.content[:], p.Data); ok {
@@ -96,8 +103,12 @@ func (s *slots) page(p *link.Page, c *content, hash uint64) *content {
 	}
 	s.forget(at)
 	s.holding[hash], k.hash = at, hash
-	k.content, c = c, k.content
-	return c
+	if bare && !known {
+		spare, k.content = [2]*content{c, k.content}, nil
+		return spare
+	}
+	spare[0], k.content = k.content, c
+	return spare
 }
 
 // forget what a slot holds.

@@ -23,6 +23,7 @@ type moving struct {
 	out    bytes.Buffer // what the destination's QEMU is handed
 	shared *os.File     // its memory, of every other seed; nil: all pages go through out
 	kinds  map[link.Kind]int
+	bare   bool // some contents are sent for the first time without being kept
 }
 
 const movingPages = 160
@@ -60,7 +61,7 @@ func (m *moving) send(connection int) {
 	var b batch
 	ok, err := m.table.take(connection, &b)
 	for more := ok; more && err == nil; more, err = m.table.more(connection, &b) {
-		m.slots[connection].rememberAndShorten(&b)
+		m.shorten(connection, &b)
 	}
 	if must(m.t, err); !ok {
 		m.t.Fatal("take() = false")
@@ -70,8 +71,13 @@ func (m *moving) send(connection int) {
 
 // pack is the rest of send, for a batch that was taken.
 func (m *moving) pack(connection int, b *batch) {
-	m.slots[connection].rememberAndShorten(b)
+	m.shorten(connection, b)
 	m.put(connection, b)
+}
+
+func (m *moving) shorten(connection int, b *batch) {
+	b.bare = m.bare && m.random.IntN(2) == 0
+	m.slots[connection].rememberAndShorten(b)
 }
 
 func (m *moving) put(connection int, b *batch) {
@@ -149,6 +155,7 @@ func TestDeltasLeadToTheGuestsMemoryInAnyOrder(t *testing.T) {
 	for seed := range uint64(60) {
 		connections, slotsEach := 1+int(seed%3), []int{0, 1, 5, movingPages}[seed/3%4]
 		m := newMoving(t, seed, connections, slotsEach, link.Delta)
+		m.bare = seed%5 < 2
 		guest := map[uint64][]byte{}
 		for range 600 {
 			switch c := m.random.IntN(connections); m.random.IntN(4) {
@@ -201,7 +208,7 @@ func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
 	send := func(index int, fill byte) link.Kind {
 		c := new(content)
 		c[0] = fill
-		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []*content{c}, hashes: []uint64{uint64(index)<<8 | uint64(fill)}}
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []*content{c}, hashes: []contentHash{{uint64(index), uint64(fill)}}}
 		s.rememberAndShorten(&b)
 		return b.pages[0].Kind
 	}
@@ -215,6 +222,26 @@ func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
 	}
 	if len(s.kept) != 3 || len(s.at) != 3 {
 		t.Errorf("%d contents of %d pages are kept; want 3", len(s.kept), len(s.at))
+	}
+}
+
+// A page that is sent once over a fast link costs no memory of the source, and those
+// with the same content share it all the same.
+func TestABarePageGoesWholeASecondTimeAndAsDeltasFromThenOn(t *testing.T) {
+	s := newSlots(3, true)
+	for i, c := range []struct {
+		index uint32
+		fill  byte
+		want  link.Kind
+		spare int
+	}{{1, 1, link.Keep, 1}, {2, 1, link.Same, 1}, {1, 2, link.Keep, 0}, {1, 3, link.Delta, 1}, {3, 3, link.Same, 1}} {
+		data := new(content)
+		data[0] = c.fill
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: c.index, Data: data[:]}}, at: []int{0}, contents: []*content{data}, hashes: []contentHash{{uint64(c.fill)}}, bare: true}
+		s.rememberAndShorten(&b)
+		if got := b.pages[0].Kind; got != c.want || len(b.spare) != c.spare {
+			t.Errorf("sending %d: page %d goes as kind %d and %d contents are spare; want %d and %d", i, c.index, got, len(b.spare), c.want, c.spare)
+		}
 	}
 }
 

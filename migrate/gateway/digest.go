@@ -13,6 +13,9 @@ import (
 // zero, so that memory that was never touched counts for nothing.
 type tag [16]byte
 
+// contentHash is the keyed hash of a content, wherever it is.
+type contentHash [2]uint64
+
 // hasher computes tags: AES-GMAC under a key of this move, with the page's
 // place as the nonce. GMAC is a universal hash: two different contents at one
 // place collide with a probability of 2^-120 over the choice of the key, and
@@ -59,14 +62,14 @@ func (h *hasher) page(block int, index uint64, data []byte) (t tag) {
 // contentOf is the hash of a page's content alone, from the page's tag: GMAC
 // masks a hash of the content with the nonce's block in counter mode (NIST SP
 // 800-38D, 7.1), and what was masked is the same for one content at any place. It
-// says where an equal content may be; whether it is equal, the bytes say.
-func (h *hasher) contentOf(block int, index uint64, t tag) uint64 {
+// says which contents are equal, but for the 2^-120 above, and needs neither of them.
+func (h *hasher) contentOf(block int, index uint64, t tag) contentHash {
 	var mask [aes.BlockSize]byte
 	binary.BigEndian.PutUint32(mask[:], uint32(block))
 	binary.BigEndian.PutUint64(mask[4:], index)
 	mask[15] = 1
 	h.block.Encrypt(mask[:], mask[:])
-	return binary.BigEndian.Uint64(t[:]) ^ binary.BigEndian.Uint64(mask[:])
+	return contentHash{binary.BigEndian.Uint64(t[:]) ^ binary.BigEndian.Uint64(mask[:]), binary.BigEndian.Uint64(t[8:]) ^ binary.BigEndian.Uint64(mask[8:])}
 }
 
 // digest is the sum of all tags modulo 2^128: it does not depend on the order,

@@ -69,10 +69,17 @@ const maxQueued = pages.QueuePages
 // from when on that is the better way, or they would take more room than they may.
 func (t *table) looksAhead() bool {
 	if t.memory != nil && !t.ahead {
-		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages(), 2*t.behind > t.written)
+		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages(), t.linkBusy())
 	}
 	return t.ahead
 }
+
+// telling is how many batches say whether the link is slow: the first ones find
+// room in the kernel on any link.
+const telling = 32
+
+// linkBusy tells whether most batches had to wait for the link.
+func (t *table) linkBusy() bool { return 2*t.behind > t.written }
 
 // full tells whether a page of the block must wait before it can be taken in.
 func (t *table) full(block int) bool {
@@ -160,7 +167,7 @@ func (t *table) drop(at int) {
 }
 
 // contentOf is the hash of what waits to be sent of a page.
-func (t *table) contentOf(at int) uint64 {
+func (t *table) contentOf(at int) contentHash {
 	block := t.blockOf(at)
 	return t.hasher.contentOf(block, uint64(at-t.first[block]), t.pages.Newest(at))
 }
@@ -204,7 +211,7 @@ func (t *table) carry(connections int, keep bool, last link.Kind) {
 	t.kinds = last
 	switch {
 	case keep && last >= link.Same:
-		t.pages.Carry(connections, t.contentOf)
+		t.pages.Carry(connections, func(at int) uint64 { return t.contentOf(at)[0] })
 	case keep:
 		t.pages.Carry(connections, nil)
 	}
@@ -268,6 +275,7 @@ func (t *table) morePages(connection int, batch *batch) {
 // fill moves pages of a line into a batch, and pages that are zero of those that
 // are anyone's: many fit into a few bytes.
 func (t *table) fill(batch *batch, line pages.Line, connection int) {
+	batch.bare = t.memory != nil && !t.ahead && t.written >= telling && !t.linkBusy()
 	t.fillFrom(batch, line)
 	if !line.Anyones {
 		t.fillFrom(batch, t.pages.Anyone(connection))
@@ -296,7 +304,7 @@ func (t *table) fillFrom(batch *batch, line pages.Line) {
 			continue
 		}
 		batch.unread = append(batch.unread, unread{len(batch.pages), len(batch.contents), out.At})
-		batch.add(p, out.At, c, 0)
+		batch.add(p, out.At, c, contentHash{})
 	}
 }
 

@@ -61,7 +61,12 @@ type Table[Tag comparable] struct {
 // New table of a guest with so many pages, of which at most maxHeld are held at a
 // time. Passes count from 1.
 func New[Tag comparable](p policy.Policy, pages, maxHeld int) *Table[Tag] {
-	return &Table[Tag]{policy: p, drop: p.Traits().DropUnchanged, entries: make([]entry[Tag], pages), maxHeld: maxHeld, pass: 1}
+	t := &Table[Tag]{policy: p, drop: p.Traits().DropUnchanged, entries: make([]entry[Tag], pages), maxHeld: maxHeld, pass: 1}
+	for i := range t.entries {
+		// Memory that is read first, as Arrive does, costs two page faults.
+		t.entries[i].state = idle
+	}
+	return t
 }
 
 // Kept says what becomes of the room that a page's content is kept in.

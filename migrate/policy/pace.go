@@ -18,7 +18,7 @@ const (
 	QuietPass = 4 * time.Millisecond
 
 	// See InOrder.
-	inOrderAtLeast = 300 * time.Millisecond
+	inOrderAtLeast = 100 * time.Millisecond
 	inOrderAtMost  = time.Second
 
 	shortestPass = 50 * time.Millisecond

@@ -23,7 +23,7 @@ func TestAShortFirstPassIsReadInOrder(t *testing.T) {
 		sinceMs, brought, all int
 		want                  bool
 	}{
-		{0, 0, 100, true}, {299, 0, 100, true}, {300, 0, 100, false}, {300, 29, 100, false}, {300, 30, 100, true},
+		{0, 0, 100, true}, {99, 0, 100, true}, {100, 0, 100, false}, {300, 29, 100, false}, {300, 30, 100, true},
 		{600, 59, 100, false}, {600, 60, 100, true}, {1001, 99, 100, false}, {1001, 100, 100, true},
 		{1 << 40, 99, 100, false}, {999, 1 << 28, 1<<28 + 1, true},
 	} {

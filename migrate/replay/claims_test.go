@@ -63,15 +63,15 @@ func TestTheDefaultMovesWhatAnyOtherMoves(t *testing.T) {
 }
 
 // What bumpless adds to holding: a hot set that is sent while the link idles is
-// mostly there when the guest stops.
+// mostly there when the guest stops, or it can stop sooner.
 func TestSendingAHotSetWhileTheLinkIdlesShortensThePause(t *testing.T) {
 	s := settings(200e6, 300*time.Millisecond)
 	if sent, held := figuresOf(t, "mix", "bumpless", s), figuresOf(t, "mix", "bumpless/layered", s); 10*sent.Pause > 8*held.Pause || sent.LinkBytes > held.LinkBytes {
 		t.Errorf("mix: %v and %d bytes, held %v and %d; want at most 0.8 of the pause for no more", sent.Pause, sent.LinkBytes, held.Pause, held.LinkBytes)
 	}
 	s = settings(1e9, 300*time.Millisecond)
-	if sent, held := figuresOf(t, "bench-hot48", "bumpless", s), figuresOf(t, "bench-hot48", "bumpless/layered", s); sent.Outcome != Moved || held.Outcome != Refused {
-		t.Errorf("bench-hot48: %s, held %s; want it moved where it would be refused", sent.Outcome, held.Outcome)
+	if sent, held := figuresOf(t, "bench-hot48", "bumpless", s), figuresOf(t, "bench-hot48", "bumpless/layered", s); sent.Outcome != Moved || 10*sent.LinkBytes > 9*held.LinkBytes || 10*sent.Total > 9*held.Total {
+		t.Errorf("bench-hot48: %s in %v with %d bytes, held %v and %d; want it moved in at most 0.9 of the time, with 0.9 of the bytes", sent.Outcome, sent.Total, sent.LinkBytes, held.Total, held.LinkBytes)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"bumpless/migrate/link"
+	"bumpless/migrate/pages"
 )
 
 // maxBatch pages are in a batch, short ones and zeros included.
@@ -11,17 +12,17 @@ const maxBatch = 4 * link.MaxBatchPages
 
 // batch of pages on their way to the link.
 type batch struct {
-	pages     []link.Page
-	at        []int         // of each content that was taken, its page in the table
-	contents  []*content    // of the pages from shortened on
-	hashes    []contentHash // of those
-	unread    []unread      // those that are to be read
-	shortened int           // pages that slots have seen
-	long      int           // of them, with their whole content
-	spare     []*content    // that are not needed once it is written
-	bare      bool          // contents that are sent for the first time need not be kept
-	behind    bool          // the link had not sent the one before it
-	share     uint8         // that each content took on the link, in sixteenths of a page; 0: not known
+	pages        []link.Page
+	at           []int         // of each content that was taken, its page in the table
+	contents     []*content    // of the pages from shortened on
+	hashes       []contentHash // of those
+	unread       []unread      // those that are to be read
+	shortened    int           // pages that slots have seen
+	long         int           // of them, with their whole content
+	spare        []*content    // that are not needed once it is written
+	bare         bool          // contents that are sent for the first time need not be kept
+	behind       bool          // the link had not sent the one before it
+	body, packed int           // bytes of it, and those that were written for them; 0: not known
 }
 
 func (b *batch) reset() {
@@ -33,6 +34,23 @@ func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages
 func (b *batch) add(p link.Page, at int, c *content, hash contentHash) {
 	b.pages, b.at = append(b.pages, p), append(b.at, at)
 	b.contents, b.hashes = append(b.contents, c), append(b.hashes, hash)
+}
+
+// shares of a page that the contents took on the link, in sixteenths: of what was
+// written, each has the part that it has of the body.
+func (b *batch) shares(learn func(at int, share uint8)) {
+	if b.body == 0 {
+		return
+	}
+	next := 0
+	for _, p := range b.pages {
+		if p.Kind == link.Zero || p.Kind == link.Zeros {
+			continue
+		}
+		took := len(p.Data) * b.packed * pages.Sixteenths / b.body
+		learn(b.at[next], uint8(min(max(1, (took+link.PageSize-1)/link.PageSize), math.MaxUint8)))
+		next++
+	}
 }
 
 // addZero adds a page of zeros to the run that it continues, if the destination

@@ -18,13 +18,14 @@ import "bumpless/migrate/link"
 // and what becomes of the slot later does not matter to it: whatever it is
 // written to next goes whole, or as a delta against the slot that it has.
 type slots struct {
-	limit   int
-	same    bool // the other end knows link.Same
-	kept    []slot
-	at      map[uint64]int      // slot of a page
-	holding map[contentHash]int // slot that holds the content with a hash, of those that do
-	hand    int
-	scratch []byte // the batch's deltas
+	limit    int
+	same     bool // the other end knows link.Same
+	kept     []slot
+	at       map[uint64]int      // slot of a page
+	holding  map[contentHash]int // slot that holds the content with a hash, of those that do
+	hand     int
+	scratch  []byte // the batch's deltas
+	measured []byte // the last delta that was made to see how long it is
 }
 
 // slot is a content that was carried.
@@ -85,7 +86,7 @@ func (s *slots) page(p *link.Page, c *content, hash contentHash, bare bool) (spa
 	if p.Kind == link.Whole {
 		return [2]*content{c}
 	}
-	key := uint64(p.Block)<<32 | uint64(p.Index)
+	key := slotKey(p.Block, p.Index)
 	at, known := s.at[key]
 	if !known {
 		at = s.place()
@@ -110,6 +111,9 @@ func (s *slots) page(p *link.Page, c *content, hash contentHash, bare bool) (spa
 	spare[0], k.content = k.content, c
 	return spare
 }
+
+// slotKey names a page in slots.
+func slotKey(block uint8, index uint32) uint64 { return uint64(block)<<32 | uint64(index) }
 
 // forget what a slot holds.
 func (s *slots) forget(at int) {

@@ -187,7 +187,7 @@ func TestMemoryIsReadAheadWhenThatIsTheBetterWay(t *testing.T) {
 	}{
 		{time.Hour, 10, maxQueued + 1, maxQueued, false, true},
 		{time.Hour, 0, maxQueued + 1, maxQueued, true, false},
-		{0, 10, maxQueued + 1, maxQueued, true, false},
+		{-time.Hour, 10, maxQueued + 1, maxQueued, true, false}, // the first moments, however long this takes
 		{0, 0, maxQueued / 2, 1, false, false},
 		{0, 0, maxQueued + 1, 1, false, true},
 	} {

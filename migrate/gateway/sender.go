@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"bumpless/migrate/link"
-	"bumpless/migrate/pages"
 )
 
 // sender writes to all connections of a move: one goroutine for each takes
@@ -99,6 +98,9 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 	var b batch
 	var body []byte
 	for {
+		if err := t.probe(connection, s.kept[connection]); err != nil {
+			return err
+		}
 		ok, err := t.take(connection, &b)
 		if !ok || err != nil {
 			return err
@@ -116,9 +118,8 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 		}
 		b.behind = o.conn.NotSent() > 0
 		err = o.write(f, writeWait)
-		b.share = 0
+		b.body, b.packed = len(body), len(f.Body)
 		if content > 0 {
-			b.share = uint8(max(1, (len(f.Body)*pages.Sixteenths+content-1)/content))
 			s.shrunk.add(content, len(f.Body))
 		}
 		if more := t.put(&b); more && s.ladder != nil {

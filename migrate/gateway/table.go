@@ -34,6 +34,8 @@ type table struct {
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
 
+	probes [][]int // pages whose next content a connection is to measure, of each: see probe.go
+
 	stored    int // contents that are kept
 	maxStored int // that may be
 
@@ -177,7 +179,9 @@ func (t *table) passEnd(link policy.Moment) policy.Brought {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.changed.Broadcast()
-	return t.pages.PassEnd(link)
+	brought := t.pages.PassEnd(link)
+	t.askProbes()
+	return brought
 }
 
 // bulkSent: see pages.Table.
@@ -208,7 +212,7 @@ func (t *table) letGo() {
 func (t *table) carry(connections int, keep bool, last link.Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.kinds = last
+	t.kinds, t.probes = last, make([][]int, connections)
 	switch {
 	case keep && last >= link.Same:
 		t.pages.Carry(connections, func(at int) uint64 { return t.contentOf(at)[0] })
@@ -332,9 +336,7 @@ func (t *table) put(batch *batch) (more bool) {
 	for _, c := range batch.spare {
 		t.pool.put(c)
 	}
-	for _, at := range batch.at {
-		t.pages.Learn(at, batch.share)
-	}
+	batch.shares(t.pages.Learn)
 	t.sending--
 	t.written++
 	if batch.behind {

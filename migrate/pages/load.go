@@ -54,9 +54,10 @@ func (t *Table[Tag]) Learn(at int, share uint8) {
 	}
 	e := &t.entries[at]
 	if e.content {
-		t.shares += int(share) - e.expected()
+		t.expects(e, false)
+		defer t.expects(e, true)
 	}
-	e.share = share
+	e.share, e.again = share, e.version > 1
 }
 
 func (e *entry[Tag]) expected() int {
@@ -72,7 +73,7 @@ func (t *Table[Tag]) Ratio(fresh int) float64 {
 	if t.pending+fresh == 0 {
 		return 1
 	}
-	return float64(t.shares+t.lastFreshShares) / float64(Sixteenths*(t.pending+fresh))
+	return (float64(t.shares+t.lastFreshShares) + t.guess.shares()) / float64(Sixteenths*(t.pending+fresh))
 }
 
 // Waiting are the pages that are held or queued, in no order; some more than once.

@@ -27,6 +27,9 @@ type entry[Tag comparable] struct {
 	carrier uint8 // connection that sent it last and keeps its content
 	carried bool  // there is one
 	share   uint8 // see Learn
+	again   bool  // that is what it took when it was sent for the second time, or later
+	guessed bool  // see guess
+	counted uint8 // in sixteenths, while it waits in the queue to be sent again: see resent
 	bulk    bool  // it is in the queue for the first time
 	reading bool  // it was sent, and nobody has said yet what: see Sent
 }
@@ -49,7 +52,9 @@ type Table[Tag comparable] struct {
 	link    policy.Moment // what the last pass's end said of the link
 
 	pending int            // contents that are kept: held or queued, not zero
-	shares  int            // that those are expected to take on the link, in sixteenths
+	shares  int            // that those which are not guessed are expected to take on the link, in sixteenths
+	guess   guess          // of the others
+	resent  resent         // of what is queued
 	brought policy.Brought // by this pass
 	// freshShares of the fresh pages: of this pass, and of the last.
 	freshShares, lastFreshShares int
@@ -94,7 +99,7 @@ func (t *Table[Tag]) Arrive(at int, is Tag, zero bool, now time.Duration) (was T
 	e.history = e.history.Touch(t.pass, now)
 	t.brought.Add(e.history, e.state != idle)
 	if e.state == idle {
-		t.freshShares += e.expected()
+		t.freshShares += t.willTake(e)
 	}
 	if t.drop && e.version != 0 && is == e.sent && !e.reading {
 		return was, t.forget(e)
@@ -117,14 +122,16 @@ func (t *Table[Tag]) keep(e *entry[Tag], content bool) Kept {
 	e.content = content
 	switch {
 	case content && was:
+		t.expects(e, false)
+		t.expects(e, true)
 		return Overwritten
 	case content:
 		t.pending++
-		t.shares += e.expected()
+		t.expects(e, true)
 		return Taken
 	case was:
 		t.pending--
-		t.shares -= e.expected()
+		t.expects(e, false)
 		return Freed
 	}
 	return None
@@ -137,6 +144,7 @@ func (t *Table[Tag]) forget(e *entry[Tag]) Kept {
 		t.held--
 	}
 	e.state = idle
+	t.resent.leaves(&e.counted)
 	return t.keep(e, false)
 }
 
@@ -145,6 +153,7 @@ func (t *Table[Tag]) forget(e *entry[Tag]) Kept {
 func (t *Table[Tag]) hold(at int) {
 	e := &t.entries[at]
 	t.notBulk(e)
+	t.resent.leaves(&e.counted)
 	if e.state != held {
 		e.state = held
 		t.held++
@@ -161,6 +170,9 @@ func (t *Table[Tag]) enqueue(at int) {
 		t.held--
 	}
 	e.state = queued
+	if e.content && e.version > 0 {
+		t.resent.waits(&e.counted, t.willTake(e))
+	}
 	switch connections := uint64(len(t.queue.own)); {
 	case e.carried:
 		t.queue.addFor(int(e.carrier), at)
@@ -196,7 +208,7 @@ func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
 	m := t.link
 	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(t.queue.length)*Size
 	if t.ahead { // most of the queue may be zeros, and places that were left
-		m.QueuedBytes = int64(max(0, t.pending-t.held)) * Size
+		m.QueuedBytes, m.AgainBytes = int64(max(0, t.pending-t.held-t.resent.pages))*Size, int64(t.resent.shares)*Size/Sixteenths
 	}
 	return m
 }
@@ -211,6 +223,7 @@ func (t *Table[Tag]) PassEnd(link policy.Moment) policy.Brought {
 	t.brought = policy.Brought{}
 	t.lastSentSteady, t.sentSteady = t.sentSteady, 0
 	t.lastFreshShares, t.freshShares = t.freshShares, 0
+	t.guess.last, t.guess.now = t.guess.now, sample{}
 	still := t.waiting[:0]
 	for _, at := range t.waiting {
 		e := &t.entries[at]

@@ -39,6 +39,9 @@ func (p Page) Touch(pass uint32, now time.Duration) Page {
 // RecentAt is Recent as it looks in pass: bit i stands for pass-i.
 func (p Page) RecentAt(pass uint32) uint16 { return p.Recent << min(pass-p.LastPass, 16) }
 
+// Hot: it is modified in every second pass, or more often.
+func (p Page) Hot(pass uint32) bool { return levelOf(p, pass) == hot }
+
 func saturate(n uint16) uint16 {
 	if n == 1<<16-1 {
 		return n

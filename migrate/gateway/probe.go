@@ -28,11 +28,11 @@ func (t *table) askProbes() {
 	})
 }
 
-// takeProbes that a connection is asked for.
+// takeProbes that a connection is asked for: none any more when the guest is stopped.
 func (t *table) takeProbes(connection int) []int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if connection >= len(t.probes) {
+	if connection >= len(t.probes) || t.pages.Stopped() {
 		return nil
 	}
 	list := t.probes[connection]

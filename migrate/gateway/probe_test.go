@@ -54,6 +54,10 @@ func TestWhatHeldPagesWillTakeIsMeasured(t *testing.T) {
 	if got := m.table.pages.Ratio(0); got > 0.01 {
 		t.Errorf("ratio %v; want that of deltas of one word", got)
 	}
+	m.table.letGo()
+	if left := m.table.takeProbes(0); left != nil {
+		t.Errorf("%d pages are to be measured while the guest is stopped; want none", len(left))
+	}
 }
 
 func TestABatchsContentsTakeTheirPartOfWhatWasWritten(t *testing.T) {

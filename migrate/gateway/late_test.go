@@ -181,13 +181,14 @@ func TestPagesThatAreHeldDoNotHoldUpThoseOfAnotherBlock(t *testing.T) {
 func TestMemoryIsReadAheadWhenThatIsTheBetterWay(t *testing.T) {
 	for _, c := range []struct {
 		since         time.Duration
-		behind, pages int // of 10 batches; that arrive of 8 times as many
+		behind, pages int // of 216 batches; that arrive of 8 times as many
 		maxHeld       int
 		waits, ahead  bool
 	}{
-		{time.Hour, 10, maxQueued + 1, maxQueued, false, true},
+		{time.Hour, 190, maxQueued + 1, maxQueued, false, true},
+		{time.Hour, 150, maxQueued + 1, maxQueued, true, false}, // in bursts: a fast link
 		{time.Hour, 0, maxQueued + 1, maxQueued, true, false},
-		{-time.Hour, 10, maxQueued + 1, maxQueued, true, false}, // the first moments, however long this takes
+		{-time.Hour, 190, maxQueued + 1, maxQueued, true, false}, // the first moments, however long this takes
 		{0, 0, maxQueued / 2, 1, false, false},
 		{0, 0, maxQueued + 1, 1, false, true},
 	} {
@@ -199,7 +200,7 @@ func TestMemoryIsReadAheadWhenThatIsTheBetterWay(t *testing.T) {
 			r.Holds = policytest.Always // nothing is queued, all is kept
 		}
 		table := newTable(r, h, blocks, c.maxHeld, &memoryFile{file: sharedMemory(t, 1<<20)})
-		table.began, table.behind, table.written = table.began.Add(-c.since), c.behind, 10
+		table.began, table.behind, table.written = table.began.Add(-c.since), c.behind, 216
 		there := make(chan error, 1)
 		go func() {
 			var err error

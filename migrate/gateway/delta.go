@@ -13,6 +13,9 @@ import "bumpless/migrate/link"
 // are filled and evicted by the source alone. A fault here, in whatever end,
 // makes another content, another digest, and so a roll-back.
 //
+// Of a page that is sent once over a fast link the source keeps the hash alone, the
+// destination the content: it can be shared as below, and no delta is made from it.
+//
 // What a slot holds also stands for any other page with the same content: a page
 // goes as nothing but the slot's number then. It gets no slot of its own by that,
 // and what becomes of the slot later does not matter to it: whatever it is

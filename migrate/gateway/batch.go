@@ -16,24 +16,24 @@ type batch struct {
 	at           []int         // of each content that was taken, its page in the table
 	contents     []*content    // of the pages from shortened on
 	hashes       []contentHash // of those
+	bare         []bool        // of those: a content that is sent for the first time need not be kept
 	unread       []unread      // those that are to be read
 	shortened    int           // pages that slots have seen
 	long         int           // of them, with their whole content
 	spare        []*content    // that are not needed once it is written
-	bare         bool          // contents that are sent for the first time need not be kept
 	behind       bool          // the link had not sent the one before it
 	body, packed int           // bytes of it, and those that were written for them; 0: not known
 }
 
 func (b *batch) reset() {
-	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], hashes: b.hashes[:0], unread: b.unread[:0], spare: b.spare[:0]}
+	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], hashes: b.hashes[:0], bare: b.bare[:0], unread: b.unread[:0], spare: b.spare[:0]}
 }
 
 func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages) >= maxBatch }
 
-func (b *batch) add(p link.Page, at int, c *content, hash contentHash) {
+func (b *batch) add(p link.Page, at int, c *content, hash contentHash, bare bool) {
 	b.pages, b.at = append(b.pages, p), append(b.at, at)
-	b.contents, b.hashes = append(b.contents, c), append(b.hashes, hash)
+	b.contents, b.hashes, b.bare = append(b.contents, c), append(b.hashes, hash), append(b.bare, bare)
 }
 
 // shares of a page that the contents took on the link, in sixteenths: of what was

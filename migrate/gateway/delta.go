@@ -56,7 +56,7 @@ func (s *slots) rememberAndShorten(b *batch) {
 		if p.Data == nil {
 			continue
 		}
-		for _, c := range s.page(p, b.contents[next], b.hashes[next], b.bare) {
+		for _, c := range s.page(p, b.contents[next], b.hashes[next], b.bare[next]) {
 			if c != nil {
 				b.spare = append(b.spare, c)
 			}
@@ -66,7 +66,7 @@ func (s *slots) rememberAndShorten(b *batch) {
 		}
 		next++
 	}
-	b.contents, b.hashes, b.shortened = b.contents[:0], b.hashes[:0], len(b.pages)
+	b.contents, b.hashes, b.bare, b.shortened = b.contents[:0], b.hashes[:0], b.bare[:0], len(b.pages)
 }
 
 // page takes the content of a page, and returns those that are not needed once the

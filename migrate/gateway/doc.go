@@ -84,13 +84,18 @@
 // guest starts it), and the policy reads ahead (policy.Traits), its stream says which
 // pages are dirty, and their contents are read from the file when they are sent
 // (readLate), once the first pass is not a short one, and held up by the link
-// (policy.InOrder), or takes more than half of what may be kept. From then on nothing
+// (policy.InOrder). From then on nothing
 // waits for the link: passes go on while the first one is being sent, what is written
 // again before its turn comes is sent once and not twice, and what waits takes no
 // memory (what it saves: package replay,
 // TestReadingAheadSavesWhatIsWrittenDuringTheFirstPass). Before that, elsewhere, and
 // for blocks that are not in the file, contents are taken from the stream and kept,
 // and the reader waits for the link.
+//
+// Before the stream begins, one page in policy.HotspotStride is hashed; where the first
+// pass brings it with another content, it and those behind it count as written again
+// and wait (hotspots). A hot set is not sent in order with the rest by that, only to be
+// sent again.
 //
 // The digest is of the contents that the stream brought last. A page whose content
 // was read too early, by a mistake of ours or of QEMU's, makes the digests differ, and

@@ -82,6 +82,14 @@ func (m *memoryFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
+// read one of its pages.
+func (m *memoryFile) read(page uint64, into *content) error {
+	if _, err := m.file.ReadAt(into[:], int64(page)*stream.PageSize); err != nil {
+		return fmt.Errorf("read the guest's memory at 0x%x: %w", page*stream.PageSize, err)
+	}
+	return nil
+}
+
 // has tells whether a block's pages are in the file.
 func (m *memoryFile) has(block int) bool { return m != nil && m.block == block }
 

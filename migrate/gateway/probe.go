@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"math/rand/v2"
 
 	"bumpless/migrate/link"
@@ -55,8 +54,8 @@ func (t *table) probe(connection int, s *slots) error {
 		if !t.memory.has(block) {
 			continue
 		}
-		if _, err := t.memory.file.ReadAt(page[:], int64(index)*stream.PageSize); err != nil {
-			return fmt.Errorf("read the guest's memory at 0x%x: %w", index*stream.PageSize, err)
+		if err := t.memory.read(index, &page); err != nil {
+			return err
 		}
 		if n, known := s.measure(block, index, &page); known {
 			pages, bytes = pages+1, bytes+n

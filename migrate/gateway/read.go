@@ -68,11 +68,12 @@ func (s *source) startTable(record stream.Record) error {
 	if err := s.send.control(link.Frame{Type: link.RAMStart, Body: record.Raw}); err != nil {
 		return err
 	}
-	memory, err := s.guestMemory(record.Blocks)
+	memory, spots, err := s.findMemory(record.Blocks)
 	if err != nil {
 		return err
 	}
 	s.table = newTable(s.policy, s.hasher, record.Blocks, s.cfg.HeldMiB<<20/stream.PageSize, memory)
+	s.table.hotspots = spots
 	s.ram = ram
 	if s.cfg.TracePath != "" {
 		if s.recorder, err = newRecorder(s.cfg.TracePath, time.Duration(s.cfg.TraceMs)*time.Millisecond, s.hasher, len(s.table.data)); err != nil {
@@ -84,21 +85,37 @@ func (s *source) startTable(record stream.Record) error {
 	return nil
 }
 
-// guestMemory to read contents from when they are sent; nil where the policy does
-// not want that, or QEMU does not share it.
-func (s *source) guestMemory(blocks []stream.Block) (*memoryFile, error) {
+// openMemory to read contents from when they are sent, and looks for its hot spots
+// while the destination is being connected. None where the policy does not want that,
+// or QEMU does not share it.
+func (s *source) openMemory() (err error) {
 	if !s.policy.Traits().ReadAhead {
-		return nil, nil
+		return nil
 	}
-	memory, err := openMemory(s.qemu.PeerPID(), os.O_RDONLY)
-	if memory == nil || err != nil {
-		return nil, err
+	if s.memory, err = openMemory(s.qemu.PeerPID(), os.O_RDONLY); s.memory == nil || err != nil {
+		return err
 	}
-	if err := memory.find(blocks); err != nil || memory.block < 0 {
-		memory.close()
-		return nil, err
+	go func() {
+		spots, err := lookForHotspots(s.memory)
+		s.looked <- looked{spots, err}
+	}()
+	return nil
+}
+
+// findMemory among the blocks.
+func (s *source) findMemory(blocks []stream.Block) (*memoryFile, *hotspots, error) {
+	if s.memory == nil {
+		return nil, nil, nil
 	}
-	return memory, nil
+	l := <-s.looked
+	if l.err != nil {
+		return nil, nil, l.err
+	}
+	if err := s.memory.find(blocks); err != nil || s.memory.block < 0 {
+		s.memory.close()
+		return nil, nil, err
+	}
+	return s.memory, l.spots, nil
 }
 
 // passes finds the ends of passes. QEMU walks through memory upwards, so a page

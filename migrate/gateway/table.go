@@ -39,10 +39,11 @@ type table struct {
 	stored    int // contents that are kept
 	maxStored int // that may be
 
-	memory *memoryFile // contents of its block may be read when they are sent; nil: all are kept
-	began  time.Time
-	ahead  bool  // they are, and any number of those waits; false: in order, so far
-	read   int64 // bytes of those
+	memory   *memoryFile // contents of its block may be read when they are sent; nil: all are kept
+	hotspots *hotspots   // of that block, in the first pass; the reader's alone
+	began    time.Time
+	ahead    bool  // they are, and any number of those waits; false: in order, so far
+	read     int64 // bytes of those
 }
 
 // newTable makes the table of a guest of which at most maxHeld pages are held, and
@@ -67,11 +68,11 @@ func newTable(p policy.Policy, h *hasher, blocks []stream.Block, maxHeld int, me
 // it the reader waits, and so does the source's QEMU.
 const maxQueued = pages.QueuePages
 
-// looksAhead tells whether contents of the memory file are read when they are sent:
-// from when on that is the better way, or they would take more room than they may.
+// looksAhead tells whether all contents of the memory file are read when they are sent:
+// from when on that is the better way. Those of pages that are held are in any case.
 func (t *table) looksAhead() bool {
 	if t.memory != nil && !t.ahead {
-		t.ahead = t.stored >= t.maxStored/2 || !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages(), t.linkBusy())
+		t.ahead = !policy.InOrder(time.Since(t.began), t.pages.Seen(), t.pages.Pages(), t.linkBusy())
 	}
 	return t.ahead
 }
@@ -109,6 +110,7 @@ func (t *table) full(block int) bool {
 func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration) error {
 	at := t.place(block, offset)
 	tagged := t.hasher.page(block, offset/stream.PageSize, data)
+	written := t.memory.has(block) && t.hotspots.around(offset/stream.PageSize, data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for t.full(block) {
@@ -118,18 +120,15 @@ func (t *table) arrive(block int, offset uint64, data []byte, now time.Duration)
 		t.changed.Wait()
 	}
 	queued := t.pages.Queued()
-	was, kept := t.pages.Arrive(at, tagged, data == nil, now)
+	was, kept := t.pages.Arrive(at, tagged, data == nil, written, now)
 	t.sum.replace(was, tagged)
-	if t.ahead && t.memory.has(block) {
-		t.drop(at)
+	if t.memory.has(block) && (t.ahead || t.pages.Holds(at)) {
+		t.drop(at) // it is read when it is sent
 	} else {
 		t.keep(at, data, kept)
 	}
 	if t.pages.Queued() > queued {
 		t.changed.Broadcast()
-	}
-	if t.stored >= t.maxStored/2 {
-		t.looksAhead()
 	}
 	if t.stored > t.maxStored {
 		return fmt.Errorf("%d MiB of memory wait to be sent: more than is kept of one guest", t.stored*stream.PageSize>>20)
@@ -158,7 +157,9 @@ func (t *table) keep(at int, data []byte, kept pages.Kept) {
 		t.data[at] = t.pool.get()
 		copy(t.data[at][:], data)
 	case pages.Overwritten:
-		copy(t.data[at][:], data)
+		if c := t.data[at]; c != nil { // else it is read when it is sent
+			copy(c[:], data)
+		}
 	case pages.Freed:
 		t.drop(at)
 	}
@@ -284,15 +285,15 @@ func (t *table) morePages(connection int, batch *batch) {
 // fill moves pages of a line into a batch, and pages that are zero of those that
 // are anyone's: many fit into a few bytes.
 func (t *table) fill(batch *batch, line pages.Line, connection int) {
-	batch.bare = t.memory != nil && !t.ahead && t.written >= telling && !t.linkBusy()
-	t.fillFrom(batch, line)
+	bare := t.memory != nil && !t.ahead && t.written >= telling && !t.linkBusy()
+	t.fillFrom(batch, line, bare)
 	if !line.Anyones {
-		t.fillFrom(batch, t.pages.Anyone(connection))
+		t.fillFrom(batch, t.pages.Anyone(connection), bare)
 	}
 	t.changed.Broadcast() // there is room in the queue, and an empty one may be what somebody waits for
 }
 
-func (t *table) fillFrom(batch *batch, line pages.Line) {
+func (t *table) fillFrom(batch *batch, line pages.Line, bare bool) {
 	for len(batch.pages) < maxBatch {
 		out, ok := t.pages.Pop(line, batch.long+len(batch.contents) < link.MaxBatchPages)
 		if !ok {
@@ -309,11 +310,11 @@ func (t *table) fillFrom(batch *batch, line pages.Line) {
 			p.Kind = link.Keep
 		}
 		if kept {
-			batch.add(p, out.At, c, t.contentOf(out.At))
+			batch.add(p, out.At, c, t.contentOf(out.At), bare)
 			continue
 		}
 		batch.unread = append(batch.unread, unread{len(batch.pages), len(batch.contents), out.At})
-		batch.add(p, out.At, c, contentHash{})
+		batch.add(p, out.At, c, contentHash{}, false)
 	}
 }
 

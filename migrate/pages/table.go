@@ -86,14 +86,18 @@ const (
 )
 
 // Arrive takes in that a page came from the guest, with the content that tag
-// stands for, or as a page of zeros. was is the tag of what it had before.
-func (t *Table[Tag]) Arrive(at int, is Tag, zero bool, now time.Duration) (was Tag, kept Kept) {
+// stands for, or as a page of zeros. written: the guest is known to have written it just
+// now, so that it counts as one that comes again. was is the tag of what it had before.
+func (t *Table[Tag]) Arrive(at int, is Tag, zero, written bool, now time.Duration) (was Tag, kept Kept) {
 	e := &t.entries[at]
 	was, e.newest = e.newest, is
 	if e.history.Dirtied == 0 {
 		t.seen++
 		if e.bulk = !zero; e.bulk {
 			t.unsent++
+		}
+		if written {
+			e.history = e.history.Touch(t.pass, now)
 		}
 	}
 	e.history = e.history.Touch(t.pass, now)
@@ -261,6 +265,9 @@ func (t *Table[Tag]) Sent(at int, version uint32, is Tag) {
 		e.sent, e.reading = is, false
 	}
 }
+
+// Holds tells whether a page is held.
+func (t *Table[Tag]) Holds(at int) bool { return t.entries[at].state == held }
 
 // Newest is the tag of a page's content that arrived last.
 func (t *Table[Tag]) Newest(at int) Tag { return t.entries[at].newest }

@@ -16,7 +16,7 @@ func tableOf(r rule) *Table[byte] { return New[byte](r, 12, 10) }
 // page arrives with a content; 0 is a page of zeros.
 func (t *Table[Tag]) page(at int, is Tag) Kept {
 	var zero Tag
-	_, kept := t.Arrive(at, is, is == zero, 0)
+	_, kept := t.Arrive(at, is, is == zero, false, 0)
 	return kept
 }
 
@@ -56,7 +56,7 @@ func TestOnlyTheNewestContentIsKept(t *testing.T) {
 	if got, want := takeAll(b), []sent{{4, 1, 3}}; !slices.Equal(got, want) || b.Pending() != 0 {
 		t.Errorf("taken %v, %d pending; want %v and none", got, b.Pending(), want)
 	}
-	if was, kept := b.Arrive(4, 7, false, 0); was != 3 || kept != Taken {
+	if was, kept := b.Arrive(4, 7, false, false, 0); was != 3 || kept != Taken {
 		t.Errorf("Arrive() = %d, %d; want the content that it had, and %d", was, kept, Taken)
 	}
 }
@@ -189,6 +189,18 @@ func TestTheExpectedRatioIsThatOfThePagesThatWait(t *testing.T) {
 	}
 }
 
+// A page that the guest is known to write counts as one that came before: it may be
+// held in the first pass, and is no part of the bulk.
+func TestAPageThatIsKnownToBeWrittenMayBeHeldWhenItFirstComes(t *testing.T) {
+	b := aheadOf(rule{Holds: func(p policy.Page, _ uint32) bool { return p.Dirtied > 1 }})
+	b.Arrive(1, 1, false, true, 0)
+	b.Arrive(2, 2, false, false, 0)
+	b.Arrive(3, 0, true, true, 0)
+	if !b.Holds(1) || b.Holds(2) || !b.Holds(3) || b.Seen() != 3 || b.unsent != 1 {
+		t.Errorf("held: %v %v %v, %d seen, %d of the bulk not sent; want 1 and 3 held, 3 seen, 1", b.Holds(1), b.Holds(2), b.Holds(3), b.Seen(), b.unsent)
+	}
+}
+
 func TestHoldingIsBounded(t *testing.T) {
 	b := New[byte](rule{Holds: policytest.Always}, 12, 3)
 	for at := range 5 {
@@ -281,7 +293,7 @@ func BenchmarkLetGoOfALargeGuest(b *testing.B) {
 		for i := range 2000 {
 			e := &large.entries[i*1000]
 			e.state, e.listed = idle, false
-			large.Arrive(i*1000, 1, false, 0)
+			large.Arrive(i*1000, 1, false, false, 0)
 		}
 		b.StartTimer()
 		large.LetGo()

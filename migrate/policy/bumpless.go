@@ -15,13 +15,17 @@ import "time"
 // Whether the estimate comes down that way its course shows.
 //
 // Parameters: within the limit, waiting pays while the estimate falls by 0.4 of
-// the time that passes (over the last 100 ms) and is 10 ms or more above the
-// fixed cost; a burst that lifts it into the last fifth of the limit is waited out.
+// the time that passes (over the last 100 ms), is 10 ms or more above the
+// fixed cost, and is above a third of the limit or above what a pass like the last one
+// would leave; a burst that lifts it into the last fifth of the limit is waited out.
 // Above the limit it is hopeless when the estimate has not fallen by
 // a fifth of the time that passed since it was best, and by a twentieth, for 500
 // ms and 3 passes; or when 1.9 times the first pass's time is over, or will be
 // with the next pass, and it would take half of that time more; but not while it was
 // within the limit lately (in one of 8 passes).
+//
+// A page that the first pass brings from where the guest is known to be writing counts as
+// written again, and waits with the rest.
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.
@@ -54,6 +58,9 @@ const nearLimit = 5
 // worthLooking above the fixed cost; less is not worth another look.
 const worthLooking = 10 * time.Millisecond
 
+// short: one part of so many of the limit is, where waiting brings no more.
+const short = 3
+
 func (b *bumpless) Decide(s Situation) Decision {
 	e := s.Estimate()
 	d := Decision{Estimate: e}
@@ -63,7 +70,7 @@ func (b *bumpless) Decide(s Situation) Decision {
 	b.course.add(s.Now, e)
 	switch {
 	case e <= s.Limit():
-		if e < s.Fixed+worthLooking || !b.course.pays() && !b.burst(e, s.Limit()) {
+		if e < s.Fixed+worthLooking || e <= min(s.floor(), s.Limit()/short) || !b.course.pays() && !b.burst(e, s.Limit()) {
 			d.Verdict = Switch
 		}
 	case b.course.was(s.Limit()):

@@ -159,3 +159,24 @@ func TestBumplessDoesNotRefuseWhatWasWithinTheLimitLately(t *testing.T) {
 		t.Errorf("verdict %d in pass %d; want Switch when it is again", d.Verdict, pass)
 	}
 }
+
+// A hot set whose pages come again with every pass has an estimate that falls to what a
+// pass brings, and no further: each pass more is sent for nothing.
+func TestBumplessStopsWhereEveryPassBringsAsMuchAsWaits(t *testing.T) {
+	list := []int{240, 200, 160, 115, 75, 30}
+	for _, c := range []struct {
+		name      string
+		arrivedMs int // of the link, that every pass brings
+		verdict   Verdict
+		pass      int
+	}{
+		{"next to nothing", 5, Switch, 6},
+		{"60 ms", 60, Switch, 5}, // and 25 ms for the rest of a stop
+		{"more than it is, but not a third of the limit", 180, Switch, 5},
+	} {
+		d, pass := after(t, "bumpless", list, func(s *Situation) { s.ArrivedBytes = int64(c.arrivedMs) * 12_500 })
+		if d.Verdict != c.verdict || pass != c.pass {
+			t.Errorf("%s: verdict %d in pass %d; want %d in pass %d", c.name, d.Verdict, pass, c.verdict, c.pass)
+		}
+	}
+}

@@ -1,7 +1,5 @@
 package policy
 
-import "time"
-
 // memoryPattern recognises a guest that dirties memory faster than passes can
 // catch up with (Chao W. 2018, KVM: "memory pattern"), and goes to stop-and-copy
 // early where the default algorithm would never converge.
@@ -83,10 +81,4 @@ func (mp *memoryPattern) Decide(s Situation) Decision {
 func (s Situation) intensive() bool {
 	carried := s.LinkBytesPerS * s.Dirtying.Seconds()
 	return float64(s.ArrivedBytes)*s.Ratio*100 > carried*intensiveShare
-}
-
-// floor is the pause if nothing were pending but what one pass dirties.
-func (s Situation) floor() time.Duration {
-	s.PendingBytes, s.FreshBytes, s.InFlightBytes = s.ArrivedBytes, 0, 0
-	return s.Estimate()
 }

@@ -65,6 +65,12 @@ func (s Situation) Estimate() time.Duration {
 	return s.Fixed + time.Duration(bytes/s.LinkBytesPerS*float64(time.Second)) + max(0, s.Lag-inFlight)
 }
 
+// floor is the pause if nothing were pending but what one pass dirties.
+func (s Situation) floor() time.Duration {
+	s.PendingBytes, s.FreshBytes, s.InFlightBytes = s.ArrivedBytes, 0, 0
+	return s.Estimate()
+}
+
 // ready: there is something to decide on. A link that nobody has measured yet
 // is no reason to refuse.
 func (s Situation) ready() bool { return s.AllSentOnce && s.LinkBytesPerS > 0 }

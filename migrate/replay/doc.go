@@ -21,7 +21,8 @@
 // wait for the link; contents that wait are overwritten in place; what a policy
 // holds is bounded. With a policy that reads ahead, as soon as a pass is not
 // policy.InOrder, a page is sent with the content that it has then, and the reader does
-// not wait. The link carries LinkBits less the reserve, in batches, and its rate is
+// not wait; and what lies where the guest has written since the move began counts as
+// written again when the first pass brings it. The link carries LinkBits less the reserve, in batches, and its rate is
 // known after 100 ms.
 //
 // The pause is STOP to the guest's running at the destination: the larger of

@@ -184,21 +184,21 @@ func TestPagesThatAreHeldDoNotHoldUpThoseOfAnotherBlock(t *testing.T) {
 // Reading in order ends where the link holds up a long first pass.
 func TestMemoryIsReadAheadWhenThatIsTheBetterWay(t *testing.T) {
 	for _, c := range []struct {
-		since  time.Duration
-		behind int // of 216 batches
-		ahead  bool
+		busySince time.Duration // 0: the link is not
+		ahead     bool
 	}{
-		{time.Hour, 190, true},
-		{time.Hour, 150, false}, // in bursts: a fast link
-		{time.Hour, 0, false},
-		{-time.Hour, 190, false}, // the first moments, however long this takes
+		{time.Hour, true},
+		{0, false},
+		{-time.Hour, false}, // a burst so far, however long this takes
 	} {
 		h, err := newHasher(make([]byte, 16))
 		must(t, err)
 		blocks := []stream.Block{{Name: "pc.ram", Size: 8 * (maxQueued + 1) * stream.PageSize}}
 		r := rule{Has: policy.Traits{ReadAhead: true}}
 		table := newTable(r, h, blocks, maxQueued, &memoryFile{file: sharedMemory(t, 1<<20)})
-		table.began, table.behind, table.written = table.began.Add(-c.since), c.behind, 216
+		if table.began = table.began.Add(-time.Hour); c.busySince != 0 {
+			table.busy.since = time.Now().Add(-c.busySince)
+		}
 		there := make(chan error, 1)
 		go func() {
 			var err error

@@ -29,8 +29,7 @@ type table struct {
 
 	kinds   link.Kind // that the destination knows, up to this one
 	sending int       // batches taken and not yet written
-	written int       // batches
-	behind  int       // of them: those that found the link busy
+	busy    busy
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
 
@@ -77,17 +76,13 @@ func (t *table) looksAhead() bool {
 	return t.ahead
 }
 
-const (
-	// telling is how many batches say whether the link is slow.
-	telling = 32
-	// roomFor is how many of the first ones find room in the kernel on any link.
-	roomFor = 16
-)
-
-// linkBusy tells whether the batches had to wait for the link: all of them do at 200
-// Mbit/s. At 1 Gbit/s beside a busy guest it is 0.6 to 0.7 of them in a move's first 0.2
-// s, in bursts, and few later on.
-func (t *table) linkBusy() bool { return 10*t.behind > 8*max(0, t.written-roomFor) }
+// linkBusy is for how long the link has been what the senders wait for; 0: it is not.
+func (t *table) linkBusy() time.Duration {
+	if t.busy.since.IsZero() {
+		return 0
+	}
+	return time.Since(t.busy.since)
+}
 
 // full tells whether a page of the block must wait before it can be taken in.
 func (t *table) full(block int) bool {
@@ -285,7 +280,7 @@ func (t *table) morePages(connection int, batch *batch) {
 // fill moves pages of a line into a batch, and pages that are zero of those that
 // are anyone's: many fit into a few bytes.
 func (t *table) fill(batch *batch, line pages.Line, connection int) {
-	bare := t.memory != nil && !t.ahead && t.written >= telling && !t.linkBusy()
+	bare := t.memory != nil && !t.ahead && t.busy.known && t.linkBusy() == 0
 	t.fillFrom(batch, line, bare)
 	if !line.Anyones {
 		t.fillFrom(batch, t.pages.Anyone(connection), bare)
@@ -344,10 +339,7 @@ func (t *table) put(batch *batch) (more bool) {
 	}
 	batch.shares(t.pages.Learn)
 	t.sending--
-	t.written++
-	if batch.behind {
-		t.behind++
-	}
+	t.busy.add(batch.behind, time.Now())
 	t.changed.Broadcast()
 	return t.pages.Queued() > 0
 }

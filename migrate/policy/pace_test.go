@@ -23,15 +23,18 @@ func TestAShortFirstPassIsReadInOrder(t *testing.T) {
 		sinceMs, brought, all int
 		want                  bool
 	}{
-		{0, 0, 100, true}, {99, 0, 100, true}, {100, 0, 100, false}, {300, 29, 100, false}, {300, 30, 100, true},
+		{150, 0, 100, false}, {300, 29, 100, false}, {300, 30, 100, true},
 		{600, 59, 100, false}, {600, 60, 100, true}, {1001, 99, 100, false}, {1001, 100, 100, true},
 		{1 << 40, 99, 100, false}, {999, 1 << 28, 1<<28 + 1, true},
 	} {
-		if got := InOrder(time.Duration(c.sinceMs)*ms, c.brought, c.all, true); got != c.want {
+		since := time.Duration(c.sinceMs) * ms
+		if got := InOrder(since, c.brought, c.all, since); got != c.want {
 			t.Errorf("InOrder(%d ms, %d of %d) = %v; want %v", c.sinceMs, c.brought, c.all, got, c.want)
 		}
-		if !InOrder(time.Duration(c.sinceMs)*ms, c.brought, c.all, false) {
-			t.Errorf("InOrder(%d ms, %d of %d) = false where the link waits for the gateway", c.sinceMs, c.brought, c.all)
+		for _, busy := range []time.Duration{0, 149 * ms} {
+			if !InOrder(since, c.brought, c.all, busy) {
+				t.Errorf("InOrder(%d ms, %d of %d) = false where the link has been busy for %v", c.sinceMs, c.brought, c.all, busy)
+			}
 		}
 	}
 }

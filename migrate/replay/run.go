@@ -160,7 +160,7 @@ func (m *move) read(stopped bool) {
 
 // looksAhead tells whether contents are read when they are sent.
 func (m *move) looksAhead() bool {
-	m.ahead = m.ahead || m.policy.Traits().ReadAhead && !policy.InOrder(m.now, m.table.Seen(), m.table.Pages(), true)
+	m.ahead = m.ahead || m.policy.Traits().ReadAhead && !policy.InOrder(m.now, m.table.Seen(), m.table.Pages(), m.now)
 	return m.ahead
 }
 

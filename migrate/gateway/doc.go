@@ -92,9 +92,9 @@
 // for blocks that are not in the file, contents are taken from the stream and kept,
 // and the reader waits for the link.
 //
-// Before the stream begins, one page in policy.HotspotStride is hashed; where the first
+// Before the stream begins, one page in 16 is hashed; where the first
 // pass brings it with another content, it and those behind it count as written again
-// and wait (hotspots). A hot set is not sent in order with the rest by that, only to be
+// and wait (pages.Hotspots). A hot set is not sent in order with the rest by that, only to be
 // sent again.
 //
 // The digest is of the contents that the stream brought last. A page whose content

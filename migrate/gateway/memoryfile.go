@@ -82,10 +82,10 @@ func (m *memoryFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
-// read one of its pages.
-func (m *memoryFile) read(page uint64, into *content) error {
-	if _, err := m.file.ReadAt(into[:], int64(page)*stream.PageSize); err != nil {
-		return fmt.Errorf("read the guest's memory at 0x%x: %w", page*stream.PageSize, err)
+// read a page as it is now; at the destination, one that has been flushed.
+func (m *memoryFile) read(offset uint64, page []byte) error {
+	if n, err := m.file.ReadAt(page, int64(offset)); err != nil {
+		return fmt.Errorf("read the guest's memory at 0x%x: %d bytes, %w", offset, n, err)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (t *table) probe(connection int, s *slots) error {
 		if !t.memory.has(block) {
 			continue
 		}
-		if err := t.memory.read(index, &page); err != nil {
+		if err := t.memory.read(index*stream.PageSize, page[:]); err != nil {
 			return err
 		}
 		if n, known := s.measure(block, index, &page); known {

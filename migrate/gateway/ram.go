@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"os"
 
 	"bumpless/migrate/qmp"
@@ -110,14 +108,6 @@ func (r *ram) page(offset uint64, data []byte, held bool) error {
 		r.at = offset
 	}
 	r.waiting = append(r.waiting, data)
-	return nil
-}
-
-// read a page that has been flushed.
-func (r *ram) read(offset uint64, page []byte) error {
-	if n, err := unix.Pread(int(r.file.Fd()), page, int64(offset)); err != nil || n != len(page) {
-		return fmt.Errorf("read the guest's memory at 0x%x: %d bytes, %w", offset, n, cmp.Or(err, io.ErrUnexpectedEOF))
-	}
 	return nil
 }
 

@@ -181,6 +181,7 @@ func (t *table) passEnd(link policy.Moment) policy.Brought {
 	defer t.mu.Unlock()
 	defer t.changed.Broadcast()
 	brought := t.pages.PassEnd(link)
+	t.hotspots = nil
 	t.askProbes()
 	return brought
 }

@@ -172,7 +172,7 @@ func TestBumplessStopsWhereEveryPassBringsAsMuchAsWaits(t *testing.T) {
 	}{
 		{"next to nothing", 5, Switch, 6},
 		{"60 ms", 60, Switch, 5}, // and 25 ms for the rest of a stop
-		{"more than it is, but not a third of the limit", 180, Switch, 5},
+		{"more than waits, which is more than a third of the limit until then", 180, Switch, 5},
 	} {
 		d, pass := after(t, "bumpless", list, func(s *Situation) { s.ArrivedBytes = int64(c.arrivedMs) * 12_500 })
 		if d.Verdict != c.verdict || pass != c.pass {

@@ -21,10 +21,6 @@ const (
 	inOrderAtLeast = 150 * time.Millisecond
 	inOrderAtMost  = time.Second
 
-	// HotspotStride is one page of 64 KiB: whether it has been written since the move
-	// began says whether those behind it are likely to come again.
-	HotspotStride = 16
-
 	shortestPass = 50 * time.Millisecond
 	passShare    = 5 // of the time may go into passes: one part of so many
 )

@@ -17,8 +17,8 @@ type move struct {
 	guest   *memory
 	table   *pages.Table[content]
 	wire    *wire
-	spots   *hotspots // nil: nothing is read ahead
-	ahead   bool      // contents are read when they are sent, and the reader does not wait
+	spots   *pages.Hotspots[content] // nil: nothing is read ahead
+	ahead   bool                     // contents are read when they are sent, and the reader does not wait
 	now     time.Duration
 	dirty   []uint32
 	looked  time.Duration    // when QEMU last looked at its bitmap
@@ -47,7 +47,7 @@ func RunPolicy(t Trace, p policy.Policy, s Settings) (Figures, error) {
 		wire: &wire{bytesPerS: s.Link.bytesPerS(), compress: p.Traits().Compress}}
 	if p.Traits().ReadAhead {
 		m.table.ReadAhead()
-		m.spots = lookForHotspots(m.guest)
+		m.spots, _ = pages.FindHotspots(int(t.Pages), func(page int) (content, error) { return m.guest.content[page], nil })
 	}
 	m.look()
 	for m.out.Outcome == "" {
@@ -151,7 +151,7 @@ func (m *move) read(stopped bool) {
 		}
 		wasEmpty := m.table.Queued() == 0
 		c := m.guest.content[page]
-		m.table.Arrive(int(page), c, c.number == 0, m.spots.around(page, c), m.now)
+		m.table.Arrive(int(page), c, c.number == 0, m.spots.Around(int(page), func() content { return c }), m.now)
 		if wasEmpty {
 			m.wire.free = max(m.wire.free, m.now)
 		}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,10 +26,12 @@ const maxGatewayLine = 1 << 20
 // the daemon's; it stays in the daemon's session and ends with it only before
 // COMMIT (its standard input closes).
 type gatewayProcess struct {
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	done  chan struct{}
-	err   error // of the process, once done is closed
+	role   string
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	onLine atomic.Pointer[func([]byte)] // from begin on
+	done   chan struct{}
+	err    error // of the process, once done is closed
 	// arrival of the guest, where this is its destination's; nil at a source.
 	arrival *gateway.Arrival
 }
@@ -37,16 +40,21 @@ type gatewayProcess struct {
 // input. Each line of its output goes to onLine, in order, from one goroutine,
 // which has returned before done is closed.
 func startGateway(binary, role, moveDir string, config any, onLine func([]byte)) (*gatewayProcess, error) {
-	line, err := json.Marshal(config)
+	g, err := spawnGateway(binary, role, moveDir)
 	if err != nil {
-		return nil, fmt.Errorf("start %s gateway: encode its configuration: %w", role, err)
+		return nil, err
 	}
+	return g, g.begin(config, onLine)
+}
+
+// spawnGateway starts a gateway that waits for begin.
+func spawnGateway(binary, role, moveDir string) (*gatewayProcess, error) {
 	logFile, err := os.OpenFile(filepath.Join(moveDir, role+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s gateway: %w", role, err)
 	}
 	defer logFile.Close()
-	g := &gatewayProcess{cmd: exec.Command(binary, "gateway", role), done: make(chan struct{})}
+	g := &gatewayProcess{role: role, cmd: exec.Command(binary, "gateway", role), done: make(chan struct{})}
 	g.cmd.Stderr = logFile
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if g.stdin, err = g.cmd.StdinPipe(); err != nil {
@@ -64,21 +72,38 @@ func startGateway(binary, role, moveDir string, config any, onLine func([]byte))
 		_ = g.cmd.Wait() // killed just above
 		return nil, fmt.Errorf("start %s gateway: %w", role, err)
 	}
-	go g.follow(stdout, onLine)
-	if err := g.send(line); err != nil {
-		g.kill()
-		<-g.done
-		return nil, fmt.Errorf("start %s gateway: send its configuration: %w", role, err)
-	}
+	go g.follow(stdout)
 	return g, nil
 }
 
-func (g *gatewayProcess) follow(stdout io.Reader, onLine func([]byte)) {
+// begin hands the gateway its configuration, or ends it: see startGateway.
+func (g *gatewayProcess) begin(config any, onLine func([]byte)) error {
+	g.onLine.Store(&onLine)
+	return g.hand(config)
+}
+
+// hand a line to the gateway; it is ended when that does not work.
+func (g *gatewayProcess) hand(what any) error {
+	line, err := json.Marshal(what)
+	if err == nil {
+		err = g.send(line)
+	}
+	if err != nil {
+		g.kill()
+		<-g.done
+		return fmt.Errorf("start %s gateway: hand it its configuration: %w", g.role, err)
+	}
+	return nil
+}
+
+func (g *gatewayProcess) follow(stdout io.Reader) {
 	defer close(g.done)
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(make([]byte, 0, 64<<10), maxGatewayLine)
 	for lines.Scan() {
-		onLine(lines.Bytes())
+		if onLine := g.onLine.Load(); onLine != nil { // else it has not begun
+			(*onLine)(lines.Bytes())
+		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
 		g.kill()
@@ -104,6 +129,15 @@ func (g *gatewayProcess) say(word, reason string) error {
 		return err
 	}
 	return g.send(line)
+}
+
+func (g *gatewayProcess) lives() bool {
+	select {
+	case <-g.done:
+		return false
+	default:
+		return true
+	}
 }
 
 func (g *gatewayProcess) kill() { _ = g.cmd.Process.Kill() } // already dead is fine

@@ -142,6 +142,8 @@ func (n *Node) do(a core.Action) {
 		run(func() { n.resumeSource(a) })
 	case core.PrepareIncoming:
 		run(func() { n.prepareIncoming(a) })
+	case core.ExpectMove:
+		run(func() { n.expectMove(a) })
 	case core.RunMove:
 		run(func() { n.runMove(a) })
 	case core.AllowStop:

@@ -125,6 +125,7 @@ func (n *Node) runMove(a core.RunMove) {
 	}
 	if err != nil {
 		n.traces.moved(a.Move.Guest)
+		n.expected.ended(a.Move.ID)
 		n.log.Error("begin a move", "move", a.Move.ID, "error", err)
 		n.loop.post(n.ctx, core.MoveResult{Move: a.Move.ID, Outcome: core.Failed, Why: err.Error()})
 	}
@@ -162,7 +163,11 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	if role == destination {
 		arrives = gateway.NewArrival()
 	}
-	g, err := startGateway(n.binary, role, string(dir), cfg, func(line []byte) {
+	g, err := n.gatewayOf(m, role)
+	if err != nil {
+		return err
+	}
+	err = g.begin(cfg, func(line []byte) {
 		var e gateway.Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			n.log.Warn("a gateway's line is not understood", "move", m.ID, "error", err)
@@ -185,6 +190,16 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	n.moves.add(m.ID, g)
 	go n.followGateway(g, f)
 	return nil
+}
+
+// gatewayOf a move, which has not begun: the one that was expected, or a new one.
+func (n *Node) gatewayOf(m core.Move, role string) (*gatewayProcess, error) {
+	if role == source {
+		if g := n.expected.begin(m.ID); g != nil && g.lives() {
+			return g, nil
+		}
+	}
+	return spawnGateway(n.binary, role, string(n.moveDir(m.ID)))
 }
 
 // following is what the daemon knows of a gateway that it follows.
@@ -240,6 +255,7 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 		n.destinationEnded(g.arrival, f.move, &r)
 	}
 	n.moves.remove(f.move.ID)
+	n.expected.ended(f.move.ID)
 	n.log.Info("gateway ended", "move", f.move.ID, "side", f.role, "outcome", r.Outcome, "committed", r.Committed, "why", r.Why)
 	n.observe() // core must have looked after the gateway's end
 	n.loop.post(n.ctx, r)

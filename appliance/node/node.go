@@ -36,6 +36,7 @@ type Node struct {
 	loop       *loop
 	jobs       inFlight
 	leases     leaseDesk
+	expected   expected
 	moves      moves
 	traces     traces
 	progress   progressHub

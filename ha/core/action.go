@@ -60,6 +60,13 @@ type PrepareIncoming struct {
 	NotAfter time.Duration
 }
 
+// ExpectMove (at the source): the destination is being prepared, and RunMove will
+// follow if it can be. What is done ahead for it must be harmless if it does not.
+type ExpectMove struct {
+	Move  Move
+	Epoch uint64 // of the copy that runs here
+}
+
 // RunMove (at the source): run the source gateway on the copy with that epoch,
 // towards Move.Addresses. Answered by MoveAsksToStop and MoveResult.
 type RunMove struct {
@@ -113,6 +120,7 @@ func (a KillGuest) Key() string        { return key("kill", a.Guest, a.Epoch) }
 func (a PetWatchdog) Key() string      { return "watchdog" }
 func (a WithholdWatchdog) Key() string { return "watchdog" }
 func (a PrepareIncoming) Key() string  { return "prepare/" + a.Move.ID }
+func (a ExpectMove) Key() string       { return "expect/" + a.Move.ID }
 func (a RunMove) Key() string          { return "run/" + a.Move.ID }
 func (a AllowStop) Key() string        { return "allow-stop/" + a.Move }
 func (a AbortMove) Key() string        { return "abort/" + a.Move }

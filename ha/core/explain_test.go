@@ -101,7 +101,7 @@ func TestViewShowsLeaseWatchdogAndSilence(t *testing.T) {
 func TestDifferentActionsHaveDifferentKeys(t *testing.T) {
 	m := Move{ID: "g-2", Guest: "g"}
 	list := []Action{AskLease{AskedAt: 1}, AskLease{AskedAt: 2}, GrantLease{Host: "a", AskedAt: 1}, GrantLease{Host: "b", AskedAt: 1}, RefuseLease{Host: "a", AskedAt: 1},
-		StartGuest{Guest: "g", Epoch: 1}, StartGuest{Guest: "g", Epoch: 2}, KillGuest{Guest: "g", Epoch: 1}, PetWatchdog{}, PrepareIncoming{Move: m}, RunMove{Move: m},
+		StartGuest{Guest: "g", Epoch: 1}, StartGuest{Guest: "g", Epoch: 2}, KillGuest{Guest: "g", Epoch: 1}, PetWatchdog{}, PrepareIncoming{Move: m}, ExpectMove{Move: m}, RunMove{Move: m},
 		AllowStop{Move: "g-2"}, AbortMove{Move: "g-2"}, ResumeSource{Guest: "g", Epoch: 1}, Propose{ProposalKey: "gone/a"}, Propose{ProposalKey: "gone/b"}, Fence{Host: "a"}, Fence{Host: "b"}}
 	seen := map[string]Action{}
 	for _, a := range list {

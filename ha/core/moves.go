@@ -5,7 +5,7 @@ import "time"
 // The two sides of a move, as this host's part in it. What the log knows is
 // in the package comment; here is what each side does meanwhile:
 //
-//	source       preparing: wait, at most PrepareTimeout
+//	source       preparing: ExpectMove; wait, at most PrepareTimeout
 //	             ready:     RunMove, once, if this daemon saw the move begin
 //	             gateway ended, not committed: ResumeSource, FinishMove
 //	             gateway ended, committed, not moved: MoveInDoubt, wait for the log
@@ -41,6 +41,9 @@ func (s *step) sourceBegin(g Guest, m Move) {
 		s.local.gates[m.ID] = gate{started: true}
 		s.emit(RunMove{Move: m, Epoch: g.Copy})
 		return
+	}
+	if m.Phase == Preparing && c.Status == Running {
+		s.again(ExpectMove{Move: m, Epoch: g.Copy})
 	}
 	if s.now-s.local.moveSeen[m.ID] > s.cfg.Timing.PrepareTimeout {
 		// Given up for good: the log may take in the end at any time from now

@@ -237,6 +237,8 @@ func (p *player) action(a Action) {
 		p.answer("kill %s/%d: %s", a.Guest, a.Epoch, a.Why)
 	case PrepareIncoming:
 		p.answer("prepare incoming %s/%d for move %s, not after %v", a.Move.Guest, a.Move.Epoch, a.Move.ID, a.NotAfter)
+	case ExpectMove:
+		p.answer("expect move %s of %s/%d", a.Move.ID, a.Move.Guest, a.Epoch)
 	case RunMove:
 		p.answer("run move %s of %s/%d to %v", a.Move.ID, a.Move.Guest, a.Epoch, a.Move.Addresses)
 	case AllowStop:

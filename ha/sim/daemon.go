@@ -209,6 +209,8 @@ func (d *daemon) do(a core.Action) {
 		d.job(key, func(end func()) { d.resume(a, end) })
 	case core.PrepareIncoming:
 		d.job(key, func(end func()) { d.prepare(a, end) })
+	case core.ExpectMove:
+		// Its gateway waits, and has no part in the move yet.
 	case core.RunMove:
 		d.job(key, func(end func()) { d.runMove(a, end) })
 	case core.AllowStop:

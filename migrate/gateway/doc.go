@@ -95,7 +95,10 @@
 // Before the stream begins, one page in 16 is hashed; where the first
 // pass brings it with another content, it and those behind it count as written again
 // and wait (pages.Hotspots). A hot set is not sent in order with the rest by that, only to be
-// sent again.
+// sent again. What a guest writes seldom shows up only after a while: so its daemon
+// starts this gateway when the move begins, with Expected, and hands it the
+// configuration when the destination listens, some 0.4 s later. Where that takes long,
+// and while local disks are mirrored, it looks again (lookout).
 //
 // The digest is of the contents that the stream brought last. A page whose content
 // was read too early, by a mistake of ours or of QEMU's, makes the digests differ, and
@@ -227,6 +230,7 @@ type SourceConfig struct {
 	// the guest does, or ends this process (see "COMMIT, twice").
 	CommitAgain bool `json:"commit_again"`
 	runs        <-chan struct{}
+	expected    *lookout // since before this configuration; nil: none
 }
 
 // DestinationConfig is what the destination's gateway needs. Its QEMU waits

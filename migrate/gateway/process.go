@@ -22,8 +22,8 @@ type command struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// Main runs a gateway as a process: the configuration is the first line of in,
-// commands follow it, and every line of out is an Event; the last one bears the
+// Main runs a gateway as a process: the configuration is the first line of in (a
+// source's second one, where it is Expected), commands follow it, and every line of out is an Event; the last one bears the
 // Result. The end of in is "abort": a gateway must not outlive the daemon that
 // answers for it, until it has committed. The exit status is 0 for Moved and
 // Recorded.
@@ -37,10 +37,10 @@ func Main(role string, in io.Reader, out io.Writer) int {
 	p := newProcess(out)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	if !lines.Scan() {
+	config, expected := configuration(role, lines)
+	if config == nil {
 		return p.end(Result{Outcome: Failed, Reason: "no configuration on standard input"})
 	}
-	config := append([]byte(nil), lines.Bytes()...)
 	go p.listen(lines, cancel)
 	var result Result
 	var err error
@@ -52,7 +52,7 @@ func Main(role string, in io.Reader, out io.Writer) int {
 			if c.AskToStop {
 				ask = p.ask
 			}
-			c.on, c.runs = p.on, p.runs
+			c.on, c.runs, c.expected = p.on, p.runs, expected
 			result, err = RunSource(ctx, c, p.report, ask)
 		}
 	case "destination":
@@ -73,6 +73,22 @@ func Main(role string, in io.Reader, out io.Writer) int {
 		result = Result{Outcome: Failed, Reason: err.Error()}
 	}
 	return p.end(result)
+}
+
+// configuration is the line with it, nil if none comes; and a lookout where the line
+// before said that a move is Expected.
+func configuration(role string, lines *bufio.Scanner) (config []byte, expected *lookout) {
+	if !lines.Scan() {
+		return nil, nil
+	}
+	var e Expected
+	if role == "source" && json.Unmarshal(lines.Bytes(), &e) == nil && e.PID > 0 {
+		expected = expect(e)
+		if !lines.Scan() {
+			return nil, nil
+		}
+	}
+	return append([]byte(nil), lines.Bytes()...), expected
 }
 
 func decode(line []byte, into any) error {

@@ -107,12 +107,13 @@ func TestADaemonThatDoesNotReadDoesNotHoldTheMoveUp(t *testing.T) {
 
 func TestTheLastLineBearsTheResult(t *testing.T) {
 	for name, c := range map[string]struct{ role, in, why string }{
-		"no configuration":         {"source", "", "no configuration"},
-		"not JSON":                 {"source", "hello\n", "read the gateway's configuration"},
-		"another role":             {"middle", "{}\n", "want source, destination or trace"},
-		"no policy":                {"source", `{"budget_ms":100}` + "\n", "no policy"},
-		"no monitor":               {"destination", `{"qmp":"/nonexistent"}` + "\n", "connect to QEMU's monitor"},
-		"a configuration of 2 MiB": {"source", strings.Repeat(" ", 2<<20), "no configuration"},
+		"no configuration":               {"source", "", "no configuration"},
+		"none after a move was expected": {"source", `{"expected_pid":1}` + "\n", "no configuration"},
+		"not JSON":                       {"source", "hello\n", "read the gateway's configuration"},
+		"another role":                   {"middle", "{}\n", "want source, destination or trace"},
+		"no policy":                      {"source", `{"budget_ms":100}` + "\n", "no policy"},
+		"no monitor":                     {"destination", `{"qmp":"/nonexistent"}` + "\n", "connect to QEMU's monitor"},
+		"a configuration of 2 MiB":       {"source", strings.Repeat(" ", 2<<20), "no configuration"},
 	} {
 		var out strings.Builder
 		if status := Main(c.role, strings.NewReader(c.in), &out); status != 1 {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"bumpless/migrate/link"
@@ -85,37 +84,22 @@ func (s *source) startTable(record stream.Record) error {
 	return nil
 }
 
-// openMemory to read contents from when they are sent, and looks for its hot spots
-// while the destination is being connected. None where the policy does not want that,
-// or QEMU does not share it.
-func (s *source) openMemory() (err error) {
-	if !s.policy.Traits().ReadAhead {
-		return nil
-	}
-	if s.memory, err = openMemory(s.qemu.PeerPID(), os.O_RDONLY); s.memory == nil || err != nil {
-		return err
-	}
-	go func() {
-		spots, err := lookForHotspots(s.memory)
-		s.looked <- looked{spots, err}
-	}()
-	return nil
-}
-
-// findMemory among the blocks.
+// findMemory among the blocks, and where the guest has been writing there.
 func (s *source) findMemory(blocks []stream.Block) (*memoryFile, *hotspots, error) {
-	if s.memory == nil {
+	l := s.lookout
+	if l == nil {
 		return nil, nil, nil
 	}
-	l := <-s.looked
-	if l.err != nil {
-		return nil, nil, l.err
+	s.lookout = nil
+	spots, err := l.end()
+	if err == nil {
+		err = l.memory.find(blocks)
 	}
-	if err := s.memory.find(blocks); err != nil || s.memory.block < 0 {
-		s.memory.close()
+	if err != nil || l.memory.block < 0 {
+		l.memory.close()
 		return nil, nil, err
 	}
-	return s.memory, l.spots, nil
+	return l.memory, spots, nil
 }
 
 // passes finds the ends of passes. QEMU walks through memory upwards, so a page

@@ -41,8 +41,7 @@ type source struct {
 
 	mirrors mirrors
 
-	memory   *memoryFile // the guest's; nil: it cannot be read, or need not
-	looked   chan looked
+	lookout  *lookout  // until RAM START; nil: the guest's memory cannot be read, or need not
 	table    *table    // from RAM START on
 	recorder *recorder // while a trace is recorded; the reader's alone
 	ram      uint64
@@ -65,12 +64,6 @@ type ending struct {
 	tail             []byte
 	ramEnd, tailDone time.Time
 	err              error
-}
-
-// looked is what was found of a guest's hot spots.
-type looked struct {
-	spots *hotspots
-	err   error
 }
 
 // Bounds on single steps, each far above what was seen.
@@ -128,9 +121,9 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
 	defer cancel()
-	s := &source{cfg: cfg, report: report, ask: ask, began: time.Now(), policy: p,
+	s := &source{cfg: cfg, lookout: cfg.expected, report: report, ask: ask, began: time.Now(), policy: p,
 		hurry: make(chan struct{}), decided: make(chan policy.Decision), goOn: make(chan struct{}), resume: make(chan struct{}), leave: leave{answer: make(chan error, 1)},
-		looked: make(chan looked, 1), ended: make(chan ending, 1), frames: make(chan link.Frame, 16), broken: make(chan error, 1)}
+		ended: make(chan ending, 1), frames: make(chan link.Frame, 16), broken: make(chan error, 1)}
 	s.mirrors.enough, s.mirrors.unwatched = make(chan struct{}), make(chan struct{})
 	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
 	defer s.close()
@@ -166,6 +159,7 @@ func (s *source) readOn() {
 
 func (s *source) close() {
 	s.readOn()
+	s.lookout.discard()
 	if s.passes.Load() > 0 {
 		s.table.close()
 	}
@@ -197,7 +191,7 @@ func (s *source) prepare(ctx context.Context) error {
 	if err := s.checkGuest(within); err != nil {
 		return err
 	}
-	if err := s.openMemory(); err != nil {
+	if s.lookout, err = s.takeLookout(); err != nil {
 		return err
 	}
 	if err := s.connect(within); err != nil {

@@ -25,39 +25,47 @@ type end struct {
 	firstPass time.Duration // final once Done is closed
 }
 
-func (g *rig) startGateway(host, role, dir string, config any) (*end, error) {
-	e := &end{}
-	var err error
-	e.Gateway, err = g.StartGateway(host, role, dir, config, func(event gateway.Event) {
-		if event.Pass != nil && event.Pass.AllSentOnce && e.firstPass == 0 {
-			e.firstPass = time.Duration(event.AtMs * float64(time.Millisecond))
-		}
-	})
+// ofEnd measures a gateway that has been started.
+func ofEnd(g *pair.Gateway) *end {
+	return &end{Gateway: g, peak: watchPeak(g.Cmd.Process.Pid, g.Done)}
+}
+
+// expectMove starts the source's gateway before the destination's copy, as the daemon
+// does, in a directory for the move.
+func (g *rig) expectMove() (*end, string, error) {
+	dir, err := os.MkdirTemp(g.Dir, "move")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	e.peak = watchPeak(e.Cmd.Process.Pid, e.Done)
-	return e, nil
+	source, err := g.ExpectMove(g.At, dir)
+	if err != nil {
+		return nil, "", err
+	}
+	return ofEnd(source), dir, nil
+}
+
+// saw one of a source's lines.
+func (e *end) saw(event gateway.Event) {
+	if event.Pass != nil && event.Pass.AllSentOnce && e.firstPass == 0 {
+		e.firstPass = time.Duration(event.AtMs * float64(time.Millisecond))
+	}
 }
 
 // ramBytes that the guest's stream announces, at most: with video, firmware and
 // ROMs.
 func (g *rig) ramBytes() uint64 { return uint64(g.load.memoryMiB()+64) << 20 }
 
-// migrateOurs moves the guest through our gateways.
-func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, m *measurement) error {
-	dir := filepath.Join(g.Dir, fmt.Sprint("move", m.epoch))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
+// migrateOurs moves the guest through our gateways, of which the source's is waiting.
+func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, source *end, dir string, m *measurement) error {
 	id := fmt.Sprintf("%s-%d", guestName, m.epoch)
 	ram := g.ramBytes()
-	destination, err := g.startGateway(m.to, "destination", dir, gateway.DestinationConfig{Move: id, Guest: guestName,
+	there, err := g.StartGateway(m.to, "destination", dir, gateway.DestinationConfig{Move: id, Guest: guestName,
 		QMP: g.Runners[m.to].MoveSocket(guestName, m.epoch), TLS: g.TLS(m.to), Peer: m.from, Listen: []string{g.address(m.to) + ":0"},
-		RAMBytes: ram, TimeoutS: ourLimitS * 2})
+		RAMBytes: ram, TimeoutS: ourLimitS * 2}, func(gateway.Event) {})
 	if err != nil {
 		return err
 	}
+	destination := ofEnd(there)
 	defer destination.Kill()
 	addresses, err := destination.Addresses()
 	if err != nil {
@@ -66,13 +74,11 @@ func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, m *m
 	if err := m.begin(); err != nil {
 		return err
 	}
-	source, err := g.startGateway(m.from, "source", dir, gateway.SourceConfig{Move: id, Guest: guestName,
+	if err := source.Begin(gateway.SourceConfig{Move: id, Guest: guestName,
 		QMP: g.Runners[m.from].MoveSocket(guestName, g.Epoch), RunDir: dir, Policy: policy, TLS: g.TLS(m.from), Peer: m.to, Addresses: addresses,
-		BudgetMs: budgetMs, MarginMs: marginMs, Connections: connections, RAMBytes: ram, TimeoutS: ourLimitS})
-	if err != nil {
+		BudgetMs: budgetMs, MarginMs: marginMs, Connections: connections, RAMBytes: ram, TimeoutS: ourLimitS}, source.saw); err != nil {
 		return err
 	}
-	defer source.Kill()
 	if err := await(ctx, source.Gateway, destination.Gateway); err != nil {
 		return err
 	}

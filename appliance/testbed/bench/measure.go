@@ -98,13 +98,15 @@ func (m *measurement) migrate(ctx context.Context, t trial, rows []Row) error {
 	if x, ok := relaxationOf(t.method); ok {
 		return m.relaxed(ctx, t, x, rows)
 	}
-	return m.attempt(ctx, func() error {
-		i := slices.IndexFunc(natives, func(n native) bool { return n.name == t.method })
-		if i >= 0 {
-			return m.g.migrateNative(ctx, natives[i], t.budgetMs, m)
-		}
-		return m.g.migrateOurs(ctx, t.method, t.budgetMs, m)
-	})
+	if i := slices.IndexFunc(natives, func(n native) bool { return n.name == t.method }); i >= 0 {
+		return m.attempt(ctx, func() error { return m.g.migrateNative(ctx, natives[i], t.budgetMs, m) })
+	}
+	source, dir, err := m.g.expectMove()
+	if err != nil {
+		return err
+	}
+	defer source.Kill()
+	return m.attempt(ctx, func() error { return m.g.migrateOurs(ctx, t.method, t.budgetMs, source, dir, m) })
 }
 
 // attempt starts a destination, lets the guest migrate and leaves one copy.

@@ -90,13 +90,16 @@ func (s *switchover) run(ctx context.Context) error {
 	return s.settle(ctx)
 }
 
-// begin starts the destination's copy and both gateways.
+// begin starts the destination's copy and both gateways, in the order of the daemons.
 func (s *switchover) begin(ctx context.Context) (err error) {
 	h := s.h
-	if s.incoming, err = h.Start(ctx, s.to, true); err != nil {
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Mkdir(s.dir, 0o700); err != nil {
+	if s.source, err = h.ExpectMove(s.from, s.dir); err != nil {
+		return err
+	}
+	if s.incoming, err = h.Start(ctx, s.to, true); err != nil {
 		return err
 	}
 	for host, epoch := range map[string]uint64{s.from: h.Epoch, s.to: s.incoming} {
@@ -125,7 +128,7 @@ func (s *switchover) begin(ctx context.Context) (err error) {
 		_ = s.source.Cmd.Process.Kill() // it may have ended
 	}, func() { <-started; go s.commitUnheard() })
 	s.began = time.Now()
-	s.source, err = h.StartGateway(s.from, source, s.dir, sc, func(e gateway.Event) {
+	err = s.source.Begin(sc, func(e gateway.Event) {
 		guard.Saw(e)
 		s.events <- said{source, e}
 	})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"bumpless/migrate/gateway"
@@ -22,12 +23,35 @@ type Gateway struct {
 
 	role      string
 	stdin     io.WriteCloser
+	saw       atomic.Pointer[func(gateway.Event)]
 	addresses chan []string // of a destination that listens
 }
 
 // StartGateway starts a gateway in the host's network; dir takes its log. saw is
 // called with each of its lines, in order, and must not wait.
 func (p *Pair) StartGateway(host, role, dir string, config any, saw func(gateway.Event)) (*Gateway, error) {
+	g, err := p.spawn(host, role, dir)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.Begin(config, saw)
+}
+
+// ExpectMove of the copy that runs on the host, as its daemon does when a move begins:
+// the source's gateway waits for Begin. A path of its log comes with dir.
+func (p *Pair) ExpectMove(host, dir string) (*Gateway, error) {
+	pid, err := p.PID(host, p.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	g, err := p.spawn(host, "source", dir)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.write(gateway.Expected{PID: pid})
+}
+
+func (p *Pair) spawn(host, role, dir string) (*Gateway, error) {
 	log, err := os.Create(filepath.Join(dir, role+".log"))
 	if err != nil {
 		return nil, err
@@ -45,15 +69,25 @@ func (p *Pair) StartGateway(host, role, dir string, config any, saw func(gateway
 	if err := p.Bed.Host(host).InNetwork(g.Cmd.Start); err != nil {
 		return nil, fmt.Errorf("start the %s gateway: %w", role, err)
 	}
-	go g.follow(out, saw)
-	if err := json.NewEncoder(g.stdin).Encode(config); err != nil {
-		g.Kill()
-		return nil, fmt.Errorf("start the %s gateway: %w", role, err)
-	}
+	go g.follow(out)
 	return g, nil
 }
 
-func (g *Gateway) follow(out io.Reader, saw func(gateway.Event)) {
+// Begin hands a gateway its configuration. It is killed if that does not work.
+func (g *Gateway) Begin(config any, saw func(gateway.Event)) error {
+	g.saw.Store(&saw)
+	return g.write(config)
+}
+
+func (g *Gateway) write(line any) error {
+	if err := json.NewEncoder(g.stdin).Encode(line); err != nil {
+		g.Kill()
+		return fmt.Errorf("start the %s gateway: %w", g.role, err)
+	}
+	return nil
+}
+
+func (g *Gateway) follow(out io.Reader) {
 	defer close(g.Done)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
@@ -71,7 +105,9 @@ func (g *Gateway) follow(out io.Reader, saw func(gateway.Event)) {
 		if e.Result != nil && e.Phase == "" {
 			g.Result = e.Result
 		}
-		saw(e)
+		if saw := g.saw.Load(); saw != nil {
+			(*saw)(e)
+		}
 	}
 	_ = g.Cmd.Wait() // its last line says how it ended
 }

@@ -13,27 +13,31 @@ const maxBatch = 4 * link.MaxBatchPages
 // batch of pages on their way to the link.
 type batch struct {
 	pages        []link.Page
-	at           []int         // of each content that was taken, its page in the table
-	contents     []*content    // of the pages from shortened on
-	hashes       []contentHash // of those
-	bare         []bool        // of those: a content that is sent for the first time need not be kept
-	unread       []unread      // those that are to be read
-	shortened    int           // pages that slots have seen
-	long         int           // of them, with their whole content
-	spare        []*content    // that are not needed once it is written
-	behind       bool          // the link had not sent the one before it
-	body, packed int           // bytes of it, and those that were written for them; 0: not known
+	at           []int      // of each content that was taken, its page in the table
+	contents     []leaving  // of the pages from shortened on
+	unread       []unread   // those that are to be read
+	shortened    int        // pages that slots have seen
+	long         int        // of them, with their whole content
+	spare        []*content // that are not needed once it is written
+	behind       bool       // the link had not sent the one before it
+	body, packed int        // bytes of it, and those that were written for them; 0: not known
+}
+
+// leaving is a content that leaves the table with a batch.
+type leaving struct {
+	*content
+	hash contentHash
+	bare bool // if it is sent for the first time it need not be kept
 }
 
 func (b *batch) reset() {
-	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], hashes: b.hashes[:0], bare: b.bare[:0], unread: b.unread[:0], spare: b.spare[:0]}
+	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], unread: b.unread[:0], spare: b.spare[:0]}
 }
 
 func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages) >= maxBatch }
 
-func (b *batch) add(p link.Page, at int, c *content, hash contentHash, bare bool) {
-	b.pages, b.at = append(b.pages, p), append(b.at, at)
-	b.contents, b.hashes, b.bare = append(b.contents, c), append(b.hashes, hash), append(b.bare, bare)
+func (b *batch) add(p link.Page, at int, c leaving) {
+	b.pages, b.at, b.contents = append(b.pages, p), append(b.at, at), append(b.contents, c)
 }
 
 // shares of a page that the contents took on the link, in sixteenths: of what was

@@ -56,38 +56,36 @@ func (s *slots) rememberAndShorten(b *batch) {
 		if p.Data == nil {
 			continue
 		}
-		for _, c := range s.page(p, b.contents[next], b.hashes[next], b.bare[next]) {
-			if c != nil {
-				b.spare = append(b.spare, c)
-			}
+		if c := s.page(p, b.contents[next]); c != nil {
+			b.spare = append(b.spare, c)
 		}
 		if p.Kind == link.Whole || p.Kind == link.Keep {
 			b.long++
 		}
 		next++
 	}
-	b.contents, b.hashes, b.bare, b.shortened = b.contents[:0], b.hashes[:0], b.bare[:0], len(b.pages)
+	b.contents, b.shortened = b.contents[:0], len(b.pages)
 }
 
-// page takes the content of a page, and returns those that are not needed once the
-// batch is written; nil is none. bare: a content that is sent for the first time is
-// known by its hash from then on.
+// page takes the content of a page, and returns one that is not needed once the batch
+// is written; nil is none. A bare content that is sent for the first time is known by
+// its hash from then on.
 //
 // Most pages of a guest are sent once. To keep their contents took a sixth of a
 // source's CPU time, which is what a fast link waits for; a page that is sent again
 // over such a link goes whole that time, and as deltas from then on.
-func (s *slots) page(p *link.Page, c *content, hash contentHash, bare bool) (spare [2]*content) {
+func (s *slots) page(p *link.Page, c leaving) (spare *content) {
 	if s.limit == 0 {
 		p.Kind = link.Whole
-		return [2]*content{c}
+		return c.content
 	}
-	if at, ok := s.holding[hash]; ok && s.same {
+	if at, ok := s.holding[c.hash]; ok && s.same {
 		s.kept[at].used = true
 		p.Kind, p.Slot, p.Data = link.Same, uint32(at), nil
-		return [2]*content{c}
+		return c.content
 	}
 	if p.Kind == link.Whole {
-		return [2]*content{c}
+		return c.content
 	}
 	key := slotKey(p.Block, p.Index)
 	at, known := s.at[key]
@@ -106,12 +104,11 @@ func (s *slots) page(p *link.Page, c *content, hash contentHash, bare bool) (spa
 		}
 	}
 	s.forget(at)
-	s.holding[hash], k.hash = at, hash
-	if bare && !known {
-		spare, k.content = [2]*content{c, k.content}, nil
-		return spare
+	s.holding[c.hash], k.hash = at, c.hash
+	if c.bare && !known && k.content == nil {
+		return c.content
 	}
-	spare[0], k.content = k.content, c
+	spare, k.content = k.content, c.content
 	return spare
 }
 

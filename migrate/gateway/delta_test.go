@@ -76,8 +76,8 @@ func (m *moving) pack(connection int, b *batch) {
 }
 
 func (m *moving) shorten(connection int, b *batch) {
-	for i := range b.bare {
-		b.bare[i] = m.bare && m.random.IntN(2) == 0
+	for i := range b.contents {
+		b.contents[i].bare = m.bare && m.random.IntN(2) == 0
 	}
 	m.slots[connection].rememberAndShorten(b)
 }
@@ -210,7 +210,7 @@ func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
 	send := func(index int, fill byte) link.Kind {
 		c := new(content)
 		c[0] = fill
-		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []*content{c}, hashes: []contentHash{{uint64(index), uint64(fill)}}, bare: []bool{false}}
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(index), Data: c[:]}}, contents: []leaving{{content: c, hash: contentHash{uint64(index), uint64(fill)}}}}
 		s.rememberAndShorten(&b)
 		return b.pages[0].Kind
 	}
@@ -239,7 +239,7 @@ func TestABarePageGoesWholeASecondTimeAndAsDeltasFromThenOn(t *testing.T) {
 	}{{1, 1, link.Keep, 1}, {2, 1, link.Same, 1}, {1, 2, link.Keep, 0}, {1, 3, link.Delta, 1}, {3, 3, link.Same, 1}} {
 		data := new(content)
 		data[0] = c.fill
-		b := batch{pages: []link.Page{{Kind: link.Keep, Index: c.index, Data: data[:]}}, at: []int{0}, contents: []*content{data}, hashes: []contentHash{{uint64(c.fill)}}, bare: []bool{true}}
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: c.index, Data: data[:]}}, at: []int{0}, contents: []leaving{{data, contentHash{uint64(c.fill)}, true}}}
 		s.rememberAndShorten(&b)
 		if got := b.pages[0].Kind; got != c.want || len(b.spare) != c.spare {
 			t.Errorf("sending %d: page %d goes as kind %d and %d contents are spare; want %d and %d", i, c.index, got, len(b.spare), c.want, c.spare)

@@ -48,7 +48,7 @@ func (t *table) readUnread(b *batch) (tags []tag, err error) {
 	for _, u := range b.unread {
 		p := b.pages[u.page]
 		is := t.hasher.page(int(p.Block), uint64(p.Index), p.Data)
-		b.hashes[u.content] = t.hasher.contentOf(int(p.Block), uint64(p.Index), is)
+		b.contents[u.content].hash = t.hasher.contentOf(int(p.Block), uint64(p.Index), is)
 		tags = append(tags, is)
 	}
 	return tags, nil
@@ -74,7 +74,7 @@ func (b *batch) follows(one, other unread) bool {
 func (t *table) readRun(b *batch, run []unread) error {
 	buffers := make([][]byte, len(run))
 	for i, u := range run {
-		buffers[i] = b.contents[u.content][:]
+		buffers[i] = b.contents[u.content].content[:]
 	}
 	offset := int64(b.pages[run[0].page].Index) * stream.PageSize
 	for len(buffers) > 0 {

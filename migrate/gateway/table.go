@@ -306,11 +306,11 @@ func (t *table) fillFrom(batch *batch, line pages.Line, bare bool) {
 			p.Kind = link.Keep
 		}
 		if kept {
-			batch.add(p, out.At, c, t.contentOf(out.At), bare)
+			batch.add(p, out.At, leaving{c, t.contentOf(out.At), bare})
 			continue
 		}
 		batch.unread = append(batch.unread, unread{len(batch.pages), len(batch.contents), out.At})
-		batch.add(p, out.At, c, contentHash{}, false)
+		batch.add(p, out.At, leaving{content: c})
 	}
 }
 
@@ -333,7 +333,7 @@ func (t *table) put(batch *batch) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range batch.contents {
-		t.pool.put(c)
+		t.pool.put(c.content)
 	}
 	for _, c := range batch.spare {
 		t.pool.put(c)

@@ -79,12 +79,15 @@ func (n *Node) expectMove(a core.ExpectMove) {
 	}
 	poll := time.NewTicker(expectPoll)
 	defer poll.Stop()
+	givenUp := time.NewTimer(n.timing.PrepareTimeout) // by core, whatever the log says
+	defer givenUp.Stop()
 	for n.expected.waits(move, g) {
 		select {
 		case <-poll.C:
 			if m, known := n.loop.snapshot().State().FindMove(move); known && m.Phase != core.Finished {
 				continue
 			}
+		case <-givenUp.C:
 		case <-g.done:
 		case <-n.ctx.Done():
 		}

@@ -91,13 +91,28 @@ func TestAGatewayThatExpectsAMoveEndsWithIt(t *testing.T) {
 	over := coming
 	over.Phase = core.Finished
 	n.logSays(over)
+	ends(t, done)
+	if g := n.expected.begin("m"); g != nil {
+		t.Error("a gateway that was ended would be handed the next move")
+	}
+}
+
+// The log may say nothing for long, as on a host that is cut off.
+func TestAGatewayThatExpectsAMoveEndsWhenTheDestinationTakesTooLong(t *testing.T) {
+	n, dir, _ := expecting(t)
+	n.timing.PrepareTimeout = time.Second
+	done := make(chan struct{})
+	go func() { defer close(done); n.expectMove(core.ExpectMove{Move: coming, Epoch: 2}) }()
+	linesOf(t, filepath.Join(dir, "lines"), 1)
+	ends(t, done)
+}
+
+func ends(t *testing.T, done <-chan struct{}) {
+	t.Helper()
 	select {
 	case <-done:
 	case <-time.After(patience):
 		t.Fatal("the gateway still waits")
-	}
-	if g := n.expected.begin("m"); g != nil {
-		t.Error("a gateway that was ended would be handed the next move")
 	}
 }
 

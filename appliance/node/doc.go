@@ -11,6 +11,9 @@
 // loop.go is the only goroutine that touches the Agent. Everything slow runs
 // beside it, keyed by Action.Key, and comes back as an Event.
 //
+// expect.go starts a source's gateway while the destination is prepared: core does not
+// count it, and a move goes on without it.
+//
 // traces.go records what a guest dirties, for people and not for core. It uses the
 // monitor that moves use, and gives way to them.
 //

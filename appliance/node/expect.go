@@ -49,6 +49,17 @@ func (e *expected) begin(move string) *gatewayProcess {
 	return g
 }
 
+// drop the gateway; false: it does not wait any more.
+func (e *expected) drop(move string, g *gatewayProcess) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	waits := e.live[move] == g
+	if waits {
+		delete(e.live, move)
+	}
+	return waits
+}
+
 // ended: the move's gateway.
 func (e *expected) ended(move string) {
 	e.mu.Lock()
@@ -81,22 +92,22 @@ func (n *Node) expectMove(a core.ExpectMove) {
 	defer poll.Stop()
 	givenUp := time.NewTimer(n.timing.PrepareTimeout) // by core, whatever the log says
 	defer givenUp.Stop()
-	for n.expected.waits(move, g) {
+	for over := false; !over; {
 		select {
 		case <-poll.C:
-			if m, known := n.loop.snapshot().State().FindMove(move); known && m.Phase != core.Finished {
-				continue
-			}
+			m, known := n.loop.snapshot().State().FindMove(move)
+			over = !n.expected.waits(move, g) || !known || m.Phase == core.Finished
 		case <-givenUp.C:
+			over = true
 		case <-g.done:
+			over = true
 		case <-n.ctx.Done():
+			over = true
 		}
-		if n.expected.begin(move) != g {
-			return // it was just taken: followGateway sees to the rest
-		}
+	}
+	if n.expected.drop(move, g) { // else it has begun, and is followed
 		g.kill()
 		<-g.done
-		n.expected.ended(move)
 	}
 }
 

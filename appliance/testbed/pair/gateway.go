@@ -38,7 +38,7 @@ func (p *Pair) StartGateway(host, role, dir string, config any, saw func(gateway
 }
 
 // ExpectMove of the copy that runs on the host, as its daemon does when a move begins:
-// the source's gateway waits for Begin. A path of its log comes with dir.
+// the source's gateway waits for Begin; dir takes its log.
 func (p *Pair) ExpectMove(host, dir string) (*Gateway, error) {
 	pid, err := p.PID(host, p.Epoch)
 	if err != nil {

@@ -197,7 +197,7 @@ func (t *table) bulkSent() bool {
 func (t *table) dryNow() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.pages.Queued() == 0 && t.sending == 0
+	return !t.pages.Waits() && t.sending == 0
 }
 
 // letGo queues everything that is held: the guest is stopped.
@@ -241,7 +241,7 @@ func (t *table) takePages(connection int, batch *batch) (ok bool) {
 		if t.takeSome(connection, batch) {
 			return true
 		}
-		t.dry = t.dry || t.pages.Queued() == 0 && t.sending == 0
+		t.dry = t.dry || !t.pages.Waits() && t.sending == 0
 		t.changed.Wait()
 	}
 	return false
@@ -342,7 +342,7 @@ func (t *table) put(batch *batch) (more bool) {
 	t.sending--
 	t.busy.add(batch.behind, time.Now())
 	t.changed.Broadcast()
-	return t.pages.Queued() > 0
+	return t.pages.Waits()
 }
 
 // drained waits until nothing is queued or being written; false when closed.
@@ -368,7 +368,7 @@ func (t *table) close() {
 func (t *table) ranDry() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	dry := t.dry || t.pages.Queued() == 0
+	dry := t.dry || !t.pages.Waits()
 	t.dry = false
 	return dry
 }

@@ -7,7 +7,7 @@
 //	idle ------------> queued ------------------------> idle
 //	  |                  ^   Arrive, as it was sent --> idle (it stays in the queue, as nothing)
 //	  |  Arrive, Hold    |
-//	  +--------------> held   PassEnd, Release; LetGo
+//	  +--------------> held   PassEnd, Release (see spare); LetGo
 //
 // A page that waits and arrives again keeps its place: only its newest content is
 // ever sent. With ReadAhead it may leave its place, to be held:

@@ -26,6 +26,15 @@ func (q *queue) addFor(connection, at int) {
 	q.length++
 }
 
+// of a connection: how many pages it may take, its own and anyone's.
+func (q *queue) of(connection int) int {
+	n := len(q.anyone)
+	if connection < len(q.own) {
+		n += len(q.own[connection])
+	}
+	return n
+}
+
 // all pages that wait.
 func (q *queue) all() (list []int) {
 	list = append(list, q.anyone...)
@@ -49,12 +58,14 @@ type Line struct {
 // connection has carried waits for the one that it names.
 func (t *Table[Tag]) Carry(connections int, likes func(at int) uint64) {
 	t.queue.own, t.likes = make([][]int, connections), likes
+	t.spare.own = make([]spareLine, connections)
 }
 
 // Line that a connection's sender takes from next; false when there is nothing
 // for it.
 func (t *Table[Tag]) Line(connection int) (l Line, some bool) {
 	q := &t.queue
+	t.letSomeGo(connection)
 	if connection < len(q.own) && len(q.own[connection]) > 0 {
 		return Line{list: &q.own[connection], connection: connection}, true
 	}

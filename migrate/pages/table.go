@@ -37,11 +37,12 @@ type entry[Tag comparable] struct {
 // Table of all pages of a guest, which are numbered from 0.
 type Table[Tag comparable] struct {
 	policy  policy.Policy
-	drop    bool // what the destination has is not sent again
+	traits  policy.Traits
 	entries []entry[Tag]
 	queue   queue
 	likes   func(at int) uint64 // see Carry
 	waiting []int               // holds every held page once, and some that were let go since
+	spare   spare               // of those: released, for when the link has nothing else to do
 	held    int                 // pages
 	maxHeld int
 	ahead   bool // see ReadAhead
@@ -66,7 +67,7 @@ type Table[Tag comparable] struct {
 // New table of a guest with so many pages, of which at most maxHeld are held at a
 // time. Passes count from 1.
 func New[Tag comparable](p policy.Policy, pages, maxHeld int) *Table[Tag] {
-	t := &Table[Tag]{policy: p, drop: p.Traits().DropUnchanged, entries: make([]entry[Tag], pages), maxHeld: maxHeld, pass: 1}
+	t := &Table[Tag]{policy: p, traits: p.Traits(), entries: make([]entry[Tag], pages), maxHeld: maxHeld, pass: 1}
 	for i := range t.entries {
 		// Memory that is read first, as Arrive does, costs two page faults.
 		t.entries[i].state = idle
@@ -105,7 +106,7 @@ func (t *Table[Tag]) Arrive(at int, is Tag, zero, written bool, now time.Duratio
 	if e.state == idle {
 		t.freshShares += t.willTake(e)
 	}
-	if t.drop && e.version != 0 && is == e.sent && !e.reading {
+	if t.traits.DropUnchanged && e.version != 0 && is == e.sent && !e.reading {
 		return was, t.forget(e)
 	}
 	kept = t.keep(e, !zero)
@@ -177,14 +178,23 @@ func (t *Table[Tag]) enqueue(at int) {
 	if e.content && e.version > 0 {
 		t.resent.waits(&e.counted, t.willTake(e))
 	}
-	switch connections := uint64(len(t.queue.own)); {
-	case e.carried:
-		t.queue.addFor(int(e.carrier), at)
-	case e.content && connections > 0 && t.likes != nil:
-		t.queue.addFor(int(t.likes(at)%connections), at) // where its like go
-	default:
+	if connection, is := t.connectionOf(at); is {
+		t.queue.addFor(connection, at)
+	} else {
 		t.queue.add(at)
 	}
+}
+
+// connectionOf is the one that a page that is going to be sent waits for; false: for
+// anyone.
+func (t *Table[Tag]) connectionOf(at int) (connection int, is bool) {
+	switch e, connections := &t.entries[at], uint64(len(t.queue.own)); {
+	case e.carried:
+		return int(e.carrier), true
+	case e.content && connections > 0 && t.likes != nil:
+		return int(t.likes(at) % connections), true // where its like go
+	}
+	return 0, false
 }
 
 // notBulk: the page does not wait in the queue for the first time any more.
@@ -217,8 +227,8 @@ func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
 	return m
 }
 
-// PassEnd closes a pass: it lets go what has been quiet, and says what the pass
-// brought. Of link, the time and what is known of the link count, until the next
+// PassEnd closes a pass: it lets go what the policy releases, at once or when the link
+// has nothing else to do (policy.Traits.QuietestFirst), and says what the pass brought. Of link, the time and what is known of the link count, until the next
 // pass ends.
 func (t *Table[Tag]) PassEnd(link policy.Moment) policy.Brought {
 	t.link = link
@@ -228,17 +238,19 @@ func (t *Table[Tag]) PassEnd(link policy.Moment) policy.Brought {
 	t.lastSentSteady, t.sentSteady = t.sentSteady, 0
 	t.lastFreshShares, t.freshShares = t.freshShares, 0
 	t.guess.last, t.guess.now = t.guess.now, sample{}
+	t.spare.clear()
 	still := t.waiting[:0]
 	for _, at := range t.waiting {
 		e := &t.entries[at]
 		if e.state == held && t.policy.Release(e.history, t.moment(link.Now)) {
-			t.enqueue(at)
+			t.release(at, link.Now)
 		}
 		if e.listed = e.state == held; e.listed {
 			still = append(still, at)
 		}
 	}
 	t.waiting = still
+	t.spare.sort()
 	return brought
 }
 
@@ -248,6 +260,7 @@ func (t *Table[Tag]) PassEnd(link policy.Moment) policy.Brought {
 // large guest's pages would take as long as a budget.
 func (t *Table[Tag]) LetGo() {
 	t.stopped = true
+	t.spare.clear()
 	for _, recent := range []bool{false, true} {
 		for _, at := range t.waiting {
 			if e := &t.entries[at]; e.state == held && (e.history.LastPass+1 >= t.pass) == recent {

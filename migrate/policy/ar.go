@@ -1,7 +1,5 @@
 package policy
 
-import "time"
-
 // ar predicts each page's next write by an autoregressive model of the
 // intervals between its modifications (Zhang P., Xen; the model: Gaps, AR(3) in
 // 12 bytes for each page), and sends the page only if that write is further off
@@ -31,9 +29,4 @@ func (a *ar) Decide(s Situation) Decision { return firstChance(&a.trend, s) }
 // writtenSoon: the predicted write comes before it would stop to matter.
 func writtenSoon(p Page, m Moment) bool {
 	return untilWrite(p, m.Now) <= m.Backlog()+m.Interval
-}
-
-// untilWrite is the predicted time from now to the page's next write.
-func untilWrite(p Page, now time.Duration) time.Duration {
-	return (p.Gaps.Next() - (now - p.LastAt)).Abs()
 }

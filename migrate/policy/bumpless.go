@@ -4,14 +4,16 @@ import "time"
 
 // bumpless is the default. It looks through the guest's memory while it sends it
 // (Traits.ReadAhead, InOrder). Whatever the guest writes again waits while the link has other
-// work, also what was not sent yet, with its newest content, and is let go by
-// layered's levels: what is cold or warm fills the link until the next pass, hot
-// pages half of that time. It drops what has not changed, compresses, and stops the
-// guest when waiting has stopped paying.
+// work, also what was not sent yet, with its newest content. Then the pages leave first
+// that are expected to stay as they are for longest (UntilWrite, which is ar's
+// prediction), and none that will be written before the next pass. It drops what has not
+// changed, compresses, and stops the guest when waiting has stopped paying.
 //
 // Why sending a hot set pays: of N bytes that are rewritten every T, over a link
 // of R bytes/s, N stay unsent if all are held, but only N - R T if the link sends
-// of them while they are written anew, and none if it is faster than the guest.
+// of them while they are written anew, and none if it is faster than the guest. Of a
+// buffer that is written round and round this holds for what was written last; of what
+// is sent in the order of addresses about half is written again before the stop.
 // Whether the estimate comes down that way its course shows.
 //
 // Parameters: within the limit, waiting pays while the estimate falls by 0.4 of
@@ -25,26 +27,21 @@ import "time"
 // within the limit lately (in one of 8 passes).
 //
 // A page that the first pass brings from where the guest is known to be writing counts as
-// written again, and waits with the rest.
+// written again, and waits with the rest; unless the link idles, in that pass, since it
+// is CPU time that is short then.
 //
 // What another rule for holding would make of it stands beside its figures in
 // migrate/replay/testdata/figures.txt.
 type bumpless struct{ course course }
 
-func (*bumpless) Name() string   { return "bumpless" }
-func (*bumpless) Traits() Traits { return Traits{Compress: true, DropUnchanged: true, ReadAhead: true} }
-
-func (*bumpless) Hold(p Page, m Moment) bool { return p.Dirtied > 1 && !m.Idle() }
-
-func (*bumpless) Release(p Page, m Moment) bool {
-	switch levelOf(p, m.Pass) {
-	case hot:
-		return m.Idle()
-	case warm:
-		return m.Backlog() < m.Interval
-	}
-	return m.Backlog() < 2*m.Interval
+func (*bumpless) Name() string { return "bumpless" }
+func (*bumpless) Traits() Traits {
+	return Traits{Compress: true, DropUnchanged: true, ReadAhead: true, QuietestFirst: true}
 }
+
+func (*bumpless) Hold(p Page, m Moment) bool { return p.Dirtied > 1 && (m.Pass > 1 || !m.Idle()) }
+
+func (*bumpless) Release(p Page, m Moment) bool { return UntilWrite(p, m.Now) >= m.Interval }
 
 // burst: the estimate has just risen to near the limit, and may go on. There is a
 // better moment, unless there has been none for long.

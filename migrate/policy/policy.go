@@ -27,6 +27,9 @@ type Traits struct {
 	// not InOrder, the guest's memory is looked through while that is being sent, and
 	// what is written again meanwhile is held or not as after it.
 	ReadAhead bool
+	// QuietestFirst: what is released waits until the link has nothing else to do, and
+	// leaves by UntilWrite, the longest first; what is written meanwhile does not.
+	QuietestFirst bool
 }
 
 // Situation is what Decide weighs, after a pass.

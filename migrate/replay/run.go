@@ -166,7 +166,7 @@ func (m *move) looksAhead() bool {
 
 // send lets the link catch up with now.
 func (m *move) send() {
-	for m.table.Queued() > 0 && m.wire.free <= m.now {
+	for m.table.Waits() && m.wire.free <= m.now {
 		if b := m.fill(); b.pages > 0 {
 			m.wire.write(&b)
 			for _, at := range b.at {

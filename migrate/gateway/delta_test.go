@@ -21,7 +21,7 @@ type moving struct {
 	wires  [][]link.Frame // under way on each connection
 	dst    *destination
 	out    bytes.Buffer // what the destination's QEMU is handed
-	shared *os.File     // its memory, of every other seed; nil: all pages go through out
+	shared *os.File     // its memory, of every other seed, of every fourth one mapped; nil: all pages go through out
 	kinds  map[link.Kind]int
 	bare   bool // some contents are sent for the first time without being kept
 }
@@ -44,6 +44,12 @@ func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.
 		m.shared = sharedMemory(t, movingPages*stream.PageSize)
 		m.dst.ram, err = openRAM(os.Getpid())
 		must(t, err)
+	}
+	if seed%4 == 1 {
+		must(t, takeMemory(m.shared))
+		if m.dst.ram.mapped = mapMemory(&m.dst.ram.memoryFile); m.dst.ram.mapped == nil {
+			t.Fatal("the memory was not mapped")
+		}
 	}
 	for range connections {
 		m.keep = append(m.keep, m.dst.newKeeper(slotsEach))

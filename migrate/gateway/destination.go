@@ -158,7 +158,11 @@ func (d *destination) prepareRAM(ctx context.Context) (err error) {
 	if d.ram, err = openRAM(d.qemu.PeerPID()); d.ram == nil || err != nil {
 		return err
 	}
-	return d.ram.populate(ctx, d.qemu)
+	if err := d.ram.populate(ctx, d.qemu); err != nil {
+		return err
+	}
+	d.ram.mapped = mapMemory(&d.ram.memoryFile)
+	return nil
 }
 
 // startIncoming makes QEMU wait for a stream on a socketpair. It does not

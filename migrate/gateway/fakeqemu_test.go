@@ -54,6 +54,8 @@ type fakeQEMU struct {
 
 	// In place of the guest of a few pages: what writes and reads the streams.
 	write, read func(q *fakeQEMU, pipe *os.File)
+	// What takes the memory: page by page, as QEMU does.
+	take func(memory *os.File) error
 }
 
 const (
@@ -67,7 +69,7 @@ func newFake(t testing.TB, status string) *fakeQEMU {
 	must(t, err)
 	q := &fakeQEMU{t: t, Path: dir + "/qmp", memory: map[uint64]uint32{}, dirty: map[uint64]bool{}, status: status, clients: map[net.Conn]bool{},
 		lastSent: make(chan struct{}),
-		write:    (*fakeQEMU).send, read: (*fakeQEMU).load}
+		write:    (*fakeQEMU).send, read: (*fakeQEMU).load, take: takeMemory}
 	for i := range uint64(fakePages) {
 		if q.dirty[i*stream.PageSize] = true; i%3 != 0 {
 			q.memory[i*stream.PageSize] = uint32(i) + 1
@@ -179,6 +181,7 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 		if q.populated = !q.noMemory; q.noMemory {
 			return "", fmt.Errorf("qemu_prealloc_mem: preallocating memory failed: Cannot allocate memory")
 		}
+		return answer, q.take(q.shared)
 	case "migrate":
 		q.migration = "active"
 		for offset := range uint64(fakePages) {

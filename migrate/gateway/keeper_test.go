@@ -56,8 +56,9 @@ func TestASlotKeepsWhatItHoldsWhateverBecomesOfThePage(t *testing.T) {
 		"as another slot's like": {keep(6, 1, 1, other), {Kind: link.Same, Index: 5, Slot: 1, Version: 2}},
 		"by what is too old":     {keep(5, 1, 1, other), {Kind: link.Whole, Index: 5, Version: 2, Data: other}},
 	} {
-		for _, together := range []bool{true, false} {
-			m := newMoving(t, 1, 1, 8, link.LastKind) // of memory that QEMU shares
+		for i := range 4 {
+			together, seed := i%2 == 0, uint64(1+i/2*2)
+			m := newMoving(t, seed, 1, 8, link.LastKind) // of memory that QEMU shares, mapped or not
 			batches := [][]link.Page{append([]link.Page{keep(5, 0, 1, one)}, again...)}
 			if !together {
 				batches = [][]link.Page{batches[0][:1], again}

@@ -82,7 +82,7 @@ func (m *memoryFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
-// read a page as it is now; at the destination, one that has been flushed.
+// read a page as it is now.
 func (m *memoryFile) read(offset uint64, page []byte) error {
 	if n, err := m.file.ReadAt(page, int64(offset)); err != nil {
 		return fmt.Errorf("read the guest's memory at 0x%x: %d bytes, %w", offset, n, err)

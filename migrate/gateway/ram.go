@@ -17,10 +17,15 @@ import (
 // takes for "as they are".
 //
 // QEMU has not run the guest, and reads of its memory only once the device state
-// comes, behind all pages. It is written with pwritev(2) and not mapped: a file
-// that cannot grow any more is an error here, and SIGBUS in a mapping.
+// comes, behind all pages. It is written through a mapping where that is safe, and
+// with pwritev(2) elsewhere: a file that cannot grow any more is an error there, and
+// SIGBUS in a mapping.
+//
+// The destination's mu guards all of it: who is late for the move's end finds the
+// mapping gone, and the file closed.
 type ram struct {
 	memoryFile
+	mapped *mapping // nil: it is not
 
 	at      uint64 // offset of what waits
 	waiting [][]byte
@@ -90,14 +95,21 @@ func (r *ram) find(blocks []stream.Block) error {
 	return r.memoryFile.find(blocks)
 }
 
-// page writes a page; what follows on the one before waits for flush, data's
-// memory included. nil is a page of zeros; held: something else is there now.
+// page writes a page; where it is not mapped, what follows on the one before waits for
+// flush, data's memory included. nil is a page of zeros; held: something else is there now.
 func (r *ram) page(offset uint64, data []byte, held bool) error {
 	if data == nil {
 		if !held {
 			return nil // it was never written
 		}
 		data = zeros[:]
+	}
+	if r.mapped != nil {
+		if err := r.mapped.write(offset, data); err != nil {
+			return err
+		}
+		r.bytes += stream.PageSize
+		return nil
 	}
 	if n := uint64(len(r.waiting)) * stream.PageSize; n > 0 && r.at+n != offset {
 		if err := r.flush(); err != nil {
@@ -109,6 +121,14 @@ func (r *ram) page(offset uint64, data []byte, held bool) error {
 	}
 	r.waiting = append(r.waiting, data)
 	return nil
+}
+
+// read a page as it is now, if it has been flushed.
+func (r *ram) read(offset uint64, page []byte) error {
+	if r.mapped != nil {
+		return r.mapped.read(offset, page)
+	}
+	return r.memoryFile.read(offset, page)
 }
 
 // zeros of a page.
@@ -135,7 +155,12 @@ func (r *ram) flush() error {
 }
 
 func (r *ram) close() {
-	if r != nil {
-		r.memoryFile.close()
+	if r == nil {
+		return
 	}
+	if r.mapped != nil {
+		r.mapped.close()
+		r.mapped = nil
+	}
+	r.memoryFile.close()
 }

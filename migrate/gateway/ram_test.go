@@ -17,6 +17,15 @@ import (
 // process is the QEMU.
 func sharedMemory(t testing.TB, size int) *os.File {
 	t.Helper()
+	file := unsealedMemory(t, size)
+	_, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	must(t, err)
+	return file
+}
+
+// unsealedMemory is one that may become shorter.
+func unsealedMemory(t testing.TB, size int) *os.File {
+	t.Helper()
 	fd, err := unix.MemfdCreate("memory-backend-memfd", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	must(t, err)
 	file := os.NewFile(uintptr(fd), "memory")
@@ -25,6 +34,20 @@ func sharedMemory(t testing.TB, size int) *os.File {
 	_, err = file.WriteAt(bytes.Repeat([]byte("what the firmware left"), 10*stream.PageSize/22), 0)
 	must(t, err)
 	return file
+}
+
+// takeMemory puts memory behind all of a file.
+func takeMemory(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	b, err := unix.Mmap(int(file.Fd()), 0, int(info.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Munmap(b) }() // it is a mapping
+	return unix.Madvise(b, unix.MADV_POPULATE_WRITE)
 }
 
 // readMemory returns the pages; "" for zeros.
@@ -47,22 +70,25 @@ func readMemory(t testing.TB, file *os.File) map[uint64]string {
 }
 
 func TestAGuestsPagesAreWrittenToTheMemoryThatItsQEMUShares(t *testing.T) {
-	b := newBench(t)
-	b.dst.shared = sharedMemory(t, fakePages*stream.PageSize)
-	b.src.hot = 64
-	b.begin()
-	r, d := b.result(0), b.result(1)
-	if r.Outcome != Moved || !r.DigestEqual || d.Outcome != Moved {
-		t.Fatalf("%+v, %+v; want moved", r, d)
-	}
-	if want := int64(fakePages) * 2 / 3 * stream.PageSize; d.WrittenBytes < want {
-		t.Errorf("%d bytes were written past QEMU; want at least %d", d.WrittenBytes, want)
-	}
-	if !maps.Equal(b.src.memory, b.dst.memory) {
-		t.Error("the memories differ")
-	}
-	if !b.dst.populated {
-		t.Error("the memory was not taken beforehand")
+	for how, memory := range map[string]func(testing.TB, int) *os.File{"mapped": sharedMemory, "not mapped": unsealedMemory} {
+		b := newBench(t)
+		b.dst.shared = memory(t, fakePages*stream.PageSize)
+		b.src.hot = 64
+		b.begin()
+		r, d := b.result(0), b.result(1)
+		if r.Outcome != Moved || !r.DigestEqual || d.Outcome != Moved {
+			t.Fatalf("%s: %+v, %+v; want moved", how, r, d)
+		}
+		if want := int64(fakePages) * 2 / 3 * stream.PageSize; d.WrittenBytes < want {
+			t.Errorf("%s: %d bytes were written past QEMU; want at least %d", how, d.WrittenBytes, want)
+		}
+		if !maps.Equal(b.src.memory, b.dst.memory) {
+			t.Errorf("%s: the memories differ", how)
+		}
+		if !b.dst.populated {
+			t.Errorf("%s: the memory was not taken beforehand", how)
+		}
+		must(t, b.dst.shared.Close()) // two files could not be told apart
 	}
 }
 
@@ -124,7 +150,7 @@ func TestAHostWithoutTheMemoryOfAGuestDoesNotWaitForIt(t *testing.T) {
 
 func TestMemoryThatCannotGrowIsAnErrorAndNotASignal(t *testing.T) {
 	const size = 16 * stream.PageSize
-	sharedMemory(t, size)
+	unsealedMemory(t, size)
 	r, err := openRAM(os.Getpid())
 	must(t, err)
 	defer r.close()

@@ -129,5 +129,7 @@ func TestARunOfZerosEndsWithTheGuestsRAM(t *testing.T) {
 		if (err == nil) != want {
 			t.Errorf("apply() of page 1 and %d more of %d = %v; want no error: %v", more, movingPages, err, want)
 		}
+		m.dst.ram.close()
+		must(t, m.shared.Close()) // two files could not be told apart
 	}
 }

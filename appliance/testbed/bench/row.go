@@ -39,11 +39,12 @@ type Row struct {
 	LimitS     float64 `json:"limit_s"`
 	// CPU of whole processes during the run, the guest's own work included in the
 	// hypervisors'. GatewayCPUS is of both gateways.
-	SourceCPUS       float64 `json:"source_cpu_s"`
-	DestinationCPUS  float64 `json:"destination_cpu_s"`
-	GatewayCPUS      float64 `json:"gateway_cpu_s"`
-	GatewayPeakBytes int64   `json:"gateway_peak_bytes"` // VmHWM of the larger one
-	CorruptPages     uint64  `json:"corrupt_pages"`      // as the guest found them afterwards
+	SourceCPUS      float64 `json:"source_cpu_s"`
+	DestinationCPUS float64 `json:"destination_cpu_s"`
+	GatewayCPUS     float64 `json:"gateway_cpu_s"`
+	// GatewayPeakBytes is the larger one's memory, without the guest's that it maps.
+	GatewayPeakBytes int64  `json:"gateway_peak_bytes"`
+	CorruptPages     uint64 `json:"corrupt_pages"` // as the guest found them afterwards
 	// OthersCPUS is what everything else on the machine took during the run: where
 	// it is much, the times are of a machine that had other work.
 	OthersCPUS float64 `json:"others_cpu_s"`

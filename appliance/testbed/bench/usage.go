@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -65,27 +66,39 @@ func parseMachine(stat string) (float64, error) {
 	return sum / ticksPerS, nil
 }
 
-// peakBytes of a process's memory: VmHWM of proc_pid_status(5). (The maxrss of
-// wait4 is not it: it counts what the parent had when it forked.)
-func peakBytes(pid int) (int64, error) {
+// ownBytes of a process's memory: RssAnon and RssFile of proc_pid_status(5). (VmHWM
+// would be the peak, but counts a guest's memory that is mapped; the maxrss of wait4
+// counts what the parent had when it forked, too.)
+func ownBytes(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, fmt.Errorf("read the peak memory of process %d: %w", pid, err)
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
 	}
-	return parsePeak(string(b))
+	return parseOwn(string(b))
 }
 
-func parsePeak(status string) (int64, error) {
+func parseOwn(status string) (int64, error) {
+	var sum int64
+	found := 0
 	for _, line := range strings.Split(status, "\n") {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(rest + " x")[0], 10, 64)
-			return kib << 10, err
+		name, rest, _ := strings.Cut(line, ":")
+		if name != "RssAnon" && name != "RssFile" {
+			continue
 		}
+		kib, err := strconv.ParseInt(strings.Fields(rest + " x")[0], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the memory of a process: %w", err)
+		}
+		sum += kib << 10
+		found++
 	}
-	return 0, fmt.Errorf("read peak memory: no VmHWM (has the process ended?)")
+	if found != 2 {
+		return 0, errors.New("read the memory of a process: no RssAnon and RssFile (has it ended?)")
+	}
+	return sum, nil
 }
 
-// peakInterval: what a process allocates in its last moments is not seen.
+// peakInterval: what a process has for less than that, or at its end, may not be seen.
 const peakInterval = 50 * time.Millisecond
 
 // watchPeak follows a process's peak memory until done is closed.
@@ -93,7 +106,7 @@ func watchPeak(pid int, done <-chan struct{}) (peak func() int64) {
 	var mu sync.Mutex
 	var most int64
 	look := func() {
-		if n, err := peakBytes(pid); err == nil { // it may just have ended
+		if n, err := ownBytes(pid); err == nil { // it may just have ended
 			mu.Lock()
 			most = max(most, n)
 			mu.Unlock()

@@ -29,12 +29,12 @@ func TestTheMachinesBusyTimeIsWithoutIdling(t *testing.T) {
 	}
 }
 
-func TestPeakMemoryIsVmHWM(t *testing.T) {
-	if n, err := parsePeak("Name:\tx\nVmPeak:\t  9000 kB\nVmHWM:\t    2048 kB\n"); err != nil || n != 2<<20 {
-		t.Errorf("parsePeak() = %d, %v; want 2 MiB", n, err)
+func TestAGatewaysMemoryIsWithoutTheGuests(t *testing.T) {
+	if n, err := parseOwn("Name:\tx\nVmHWM:\t  9000 kB\nRssAnon:\t    2048 kB\nRssFile:\t    1024 kB\nRssShmem:\t    5928 kB\n"); err != nil || n != 3<<20 {
+		t.Errorf("parseOwn() = %d, %v; want 3 MiB", n, err)
 	}
-	if _, err := parsePeak("Name:\tx\nState:\tZ (zombie)\n"); err == nil {
-		t.Error("parsePeak of a process that has ended: no error")
+	if _, err := parseOwn("Name:\tx\nState:\tZ (zombie)\n"); err == nil {
+		t.Error("parseOwn of a process that has ended: no error")
 	}
 }
 

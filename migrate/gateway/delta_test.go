@@ -47,7 +47,7 @@ func newMoving(t *testing.T, seed uint64, connections, slotsEach int, last link.
 	}
 	if seed%4 == 1 {
 		must(t, takeMemory(m.shared))
-		if m.dst.ram.mapped = mapMemory(&m.dst.ram.memoryFile); m.dst.ram.mapped == nil {
+		if m.dst.ram.mapped = mapMemory(m.dst.ram.file); m.dst.ram.mapped == nil {
 			t.Fatal("the memory was not mapped")
 		}
 	}

@@ -161,7 +161,7 @@ func (d *destination) prepareRAM(ctx context.Context) (err error) {
 	if err := d.ram.populate(ctx, d.qemu); err != nil {
 		return err
 	}
-	d.ram.mapped = mapMemory(&d.ram.memoryFile)
+	d.ram.mapped = mapMemory(d.ram.file)
 	return nil
 }
 

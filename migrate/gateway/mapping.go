@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"os"
 
 	"bumpless/migrate/stream"
 
@@ -23,8 +24,8 @@ type mapping struct {
 // mapMemory maps a memory file that nobody can make shorter (QEMU seals it), and of
 // which all is there, so that a page fault finds its page. nil: it is not that, or
 // cannot be mapped, and is written and read as a file.
-func mapMemory(m *memoryFile) *mapping {
-	fd := m.file.Fd()
+func mapMemory(file *os.File) *mapping {
+	fd := file.Fd()
 	seals, err := unix.FcntlInt(fd, unix.F_GET_SEALS, 0)
 	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
 		return nil

@@ -26,7 +26,7 @@ func TestMemoryThatMayBecomeShorterOrIsNotAllThereIsNotMapped(t *testing.T) {
 		if c.taken {
 			must(t, takeMemory(file))
 		}
-		if r.mapped = mapMemory(&r.memoryFile); (r.mapped != nil) != c.want {
+		if r.mapped = mapMemory(r.file); (r.mapped != nil) != c.want {
 			t.Errorf("%s: mapped: %v; want %v", c.why, r.mapped != nil, c.want)
 		}
 		r.close()
@@ -40,7 +40,7 @@ func mappedRAM(t *testing.T, size int) (*ram, *os.File) {
 	r, err := openRAM(os.Getpid())
 	must(t, err)
 	must(t, takeMemory(file))
-	if r.mapped = mapMemory(&r.memoryFile); r.mapped == nil {
+	if r.mapped = mapMemory(r.file); r.mapped == nil {
 		t.Fatal("the memory was not mapped")
 	}
 	t.Cleanup(r.close)

@@ -117,7 +117,6 @@ func (t *Table[Tag]) leave(at int, l Line) Out {
 	e.state = idle
 	t.countSteady(e.history)
 	t.notBulk(e)
-	t.resent.leaves(&e.counted)
 	e.version++
 	e.sent, e.reading = e.newest, t.ahead && e.content
 	out := Out{At: at, Version: e.version, Content: e.content}

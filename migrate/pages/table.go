@@ -29,7 +29,6 @@ type entry[Tag comparable] struct {
 	share   uint8 // see Learn
 	again   bool  // that is what it took when it was sent for the second time, or later
 	guessed bool  // see guess
-	counted uint8 // in sixteenths, while it waits in the queue to be sent again: see resent
 	bulk    bool  // it is in the queue for the first time
 	reading bool  // it was sent, and nobody has said yet what: see Sent
 }
@@ -55,7 +54,6 @@ type Table[Tag comparable] struct {
 	pending int            // contents that are kept: held or queued, not zero
 	shares  int            // that those which are not guessed are expected to take on the link, in sixteenths
 	guess   guess          // of the others
-	resent  resent         // of what is queued
 	brought policy.Brought // by this pass
 	// freshShares of the fresh pages: of this pass, and of the last.
 	freshShares, lastFreshShares int
@@ -149,7 +147,6 @@ func (t *Table[Tag]) forget(e *entry[Tag]) Kept {
 		t.held--
 	}
 	e.state = idle
-	t.resent.leaves(&e.counted)
 	return t.keep(e, false)
 }
 
@@ -158,7 +155,6 @@ func (t *Table[Tag]) forget(e *entry[Tag]) Kept {
 func (t *Table[Tag]) hold(at int) {
 	e := &t.entries[at]
 	t.notBulk(e)
-	t.resent.leaves(&e.counted)
 	if e.state != held {
 		e.state = held
 		t.held++
@@ -175,9 +171,6 @@ func (t *Table[Tag]) enqueue(at int) {
 		t.held--
 	}
 	e.state = queued
-	if e.content && e.version > 0 {
-		t.resent.waits(&e.counted, t.willTake(e))
-	}
 	if connection, is := t.connectionOf(at); is {
 		t.queue.addFor(connection, at)
 	} else {
@@ -222,14 +215,14 @@ func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
 	m := t.link
 	m.Now, m.Pass, m.QueuedBytes = now, t.pass, int64(t.queue.length)*Size
 	if t.ahead { // most of the queue may be zeros, and places that were left
-		m.QueuedBytes, m.AgainBytes = int64(max(0, t.pending-t.held-t.resent.pages))*Size, int64(t.resent.shares)*Size/Sixteenths
+		m.QueuedBytes = int64(max(0, t.pending-t.held)) * Size
 	}
 	return m
 }
 
 // PassEnd closes a pass: it lets go what the policy releases, at once or when the link
-// has nothing else to do (policy.Traits.QuietestFirst), and says what the pass brought. Of link, the time and what is known of the link count, until the next
-// pass ends.
+// has nothing else to do (policy.Traits.QuietestFirst), and says what the pass brought.
+// Of link, the time and what is known of the link count, until the next pass ends.
 func (t *Table[Tag]) PassEnd(link policy.Moment) policy.Brought {
 	t.link = link
 	brought := t.brought

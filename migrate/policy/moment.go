@@ -7,7 +7,6 @@ type Moment struct {
 	Pass          uint32
 	Now           time.Duration // since the move began
 	QueuedBytes   int64         // content that waits for the link, uncompressed
-	AgainBytes    int64         // that other content which waits is expected to take on the link: it was sent before
 	Ratio         float64       // of what is sent to the content it stands for
 	LinkBytesPerS float64       // 0: not measured yet
 	Interval      time.Duration // from pass to pass, at least
@@ -19,7 +18,7 @@ func (m Moment) Backlog() time.Duration {
 	if m.LinkBytesPerS <= 0 {
 		return m.Interval
 	}
-	return time.Duration((float64(m.QueuedBytes)*m.Ratio + float64(m.AgainBytes)) / m.LinkBytesPerS * float64(time.Second))
+	return time.Duration(float64(m.QueuedBytes) * m.Ratio / m.LinkBytesPerS * float64(time.Second))
 }
 
 // Idle: the link will have nothing to do before half of the time to the next

@@ -105,7 +105,8 @@ type Policy interface {
 	Traits() Traits
 	// Hold says whether a page that arrived waits; p knows of the arrival.
 	Hold(p Page, m Moment) bool
-	// Release says, at the start of a pass, whether a held page is sent now.
+	// Release says, at the start of a pass, whether a held page is sent now, or, with
+	// Traits.QuietestFirst, may be in this pass.
 	Release(p Page, m Moment) bool
 	Decide(s Situation) Decision
 }

@@ -218,7 +218,7 @@ func BenchmarkGateway(b *testing.B) {
 					g.shared = sharedMemory(b, pages*stream.PageSize)
 				}
 				m := newBench(b)
-				m.src.write, m.dst.read, m.dst.take = g.write, g.read, g.take
+				m.src.write, m.dst.read, m.dst.take, m.dst.shared = g.write, g.read, g.take, g.shared
 				m.direct, m.source.Policy, m.source.RAMBytes, m.destination.RAMBytes = true, c.policy, 1<<30, 1<<30
 				before := cpu(unix.RUSAGE_SELF)
 				m.begin()

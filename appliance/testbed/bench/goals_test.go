@@ -76,6 +76,27 @@ func TestGoalsCompareWithTheBestOfQEMUsMethodsFigureByFigure(t *testing.T) {
 	}
 }
 
+func TestABlackoutCannotBeShorterThanAGuestTakesToWake(t *testing.T) {
+	for _, c := range []struct {
+		oursMs, theirsMs float64 // blackouts
+		want             verdict
+	}{
+		{75, 60, beyond},  // half of 60 is less than the 50 that the guest took behind QEMU's stop
+		{75, 120, missed}, // half of 120 is not
+		{55, 120, met},
+	} {
+		g := goalsOf(
+			row("idle", 1e9, "qemu-precopy", 1, 1, c.theirsMs, c.theirsMs-50, 40),
+			row("idle", 1e9, "bumpless", 1, 1, c.oursMs, 5, 30))["blackout"]
+		if g.verdict != c.want {
+			t.Errorf("%.0f ms against %.0f ms: %+v; want %s", c.oursMs, c.theirsMs, g, c.want)
+		}
+		if c.want == beyond && !strings.Contains(g.wanted, "the limit is 50 ms") {
+			t.Errorf("it does not say why: %q", g.wanted)
+		}
+	}
+}
+
 func TestTotalTimeMayBeAsLongAsQEMUsAt1GAndHasNoGoalUnshaped(t *testing.T) {
 	if g := goalsOf(row("mix", 1e9, "qemu-precopy", 1, 2, 1, 1, 1), row("mix", 1e9, "bumpless", 1, 2, 1, 1, 1))["total time"]; g.verdict != met || g.wanted != "<= 1.00 x" {
 		t.Errorf("at 1 Gbit/s: %+v", g)

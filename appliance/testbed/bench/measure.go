@@ -68,6 +68,16 @@ func (m *measurement) end() error {
 	return err
 }
 
+// rest for as long.
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // measure carries out one trial and leaves the guest running, on one of the two
 // hosts. rows are those of earlier trials. An error means that the guest is in no
 // known state.
@@ -132,7 +142,9 @@ func (m *measurement) attempt(ctx context.Context, migrate func() error) (err er
 
 // settle does what the daemons do after a move: one copy goes on. The source's
 // does unless the guest runs at the destination; a source that has committed
-// goes on only when the destination's copy is dead.
+// goes on only when the destination's copy is dead. A source's copy is ended when the
+// guest has been observed for long enough: its memory takes the kernel a tenth of a
+// second to give back, which on two hosts is not the destination's time.
 func (g *rig) settle(ctx context.Context, m *measurement) error {
 	ctx, cancel := context.WithTimeout(ctx, pair.KillWait)
 	defer cancel()
@@ -141,6 +153,9 @@ func (g *rig) settle(ctx context.Context, m *measurement) error {
 		return err
 	}
 	if there == guest.Running {
+		if err := rest(ctx, pair.Afterglow); err != nil {
+			return err
+		}
 		if err := g.Kill(ctx, m.from, g.Epoch); err != nil {
 			return err
 		}

@@ -40,6 +40,7 @@ type summary struct {
 	total     spread // s
 	blackout  spread // ms
 	stop      spread // ms
+	waking    spread // ms; of the blackout, what followed the stop: see comparison.waking
 	linkBytes spread
 	// of QEMU relaxed, over the runs that moved the guest
 	downtimeLimit spread // ms
@@ -126,6 +127,7 @@ func (s *summary) summarise() {
 	s.moved = s.total.n
 	s.blackout = ofMoved(func(r Row) float64 { return r.BlackoutMs })
 	s.stop = ofMoved(func(r Row) float64 { return r.StopMs })
+	s.waking = ofMoved(func(r Row) float64 { return max(0, r.BlackoutMs-r.StopMs) })
 	s.linkBytes = ofMoved(func(r Row) float64 { return float64(r.LinkBytes) })
 	if _, relaxed := relaxationOf(s.method); relaxed {
 		s.downtimeLimit = ofMoved(func(r Row) float64 { return float64(r.DowntimeLimitMs) })

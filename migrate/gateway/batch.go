@@ -7,8 +7,8 @@ import (
 	"bumpless/migrate/pages"
 )
 
-// maxBatch pages are in a batch, short ones and zeros included.
-const maxBatch = 4 * link.MaxBatchPages
+// A batch may be of short pages alone, and a receiver takes no more of them.
+const _ = uint(link.MaxShortPages - pages.BatchPages)
 
 // batch of pages on their way to the link.
 type batch struct {
@@ -34,7 +34,7 @@ func (b *batch) reset() {
 	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], unread: b.unread[:0], spare: b.spare[:0]}
 }
 
-func (b *batch) full() bool { return b.long >= link.MaxBatchPages || len(b.pages) >= maxBatch }
+func (b *batch) full() bool { return b.long >= pages.BatchContents || len(b.pages) >= pages.BatchPages }
 
 func (b *batch) add(p link.Page, at int, c leaving) {
 	b.pages, b.at, b.contents = append(b.pages, p), append(b.at, at), append(b.contents, c)

@@ -18,7 +18,7 @@ type keeper struct {
 	limit int
 	count int               // slots that were used
 	fresh map[uint32][]byte // what slots hold from the batch on that was restored last
-	whole [4 * link.MaxBatchPages]content
+	whole [link.MaxShortPages]content
 
 	d     *destination // its mu guards the rest, which other connections look at
 	slots []kept

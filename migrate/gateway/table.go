@@ -224,7 +224,7 @@ func (t *table) carry(connections int, keep bool, last link.Kind) {
 }
 
 // take waits for work for a connection and fills a batch: up to
-// link.MaxBatchPages contents. ok is false when the table was closed. Every batch
+// pages.BatchContents contents. ok is false when the table was closed. Every batch
 // taken must be put back.
 func (t *table) take(connection int, batch *batch) (ok bool, err error) {
 	if !t.takePages(connection, batch) {
@@ -290,8 +290,8 @@ func (t *table) fill(batch *batch, line pages.Line, connection int) {
 }
 
 func (t *table) fillFrom(batch *batch, line pages.Line, bare bool) {
-	for len(batch.pages) < maxBatch {
-		out, ok := t.pages.Pop(line, batch.long+len(batch.contents) < link.MaxBatchPages)
+	for len(batch.pages) < pages.BatchPages {
+		out, ok := t.pages.Pop(line, batch.long+len(batch.contents) < pages.BatchContents)
 		if !ok {
 			return
 		}

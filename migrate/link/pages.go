@@ -9,9 +9,9 @@ import (
 // PageSize of a page on the link, in bytes.
 const PageSize = 4096
 
-// MaxBatchPages is how many pages a batch holds: 64 KiB of content, beyond
-// which compression gains nothing.
-const MaxBatchPages = 16
+// MaxShortPages bounds the pages of a batch that come as a delta or as the same as
+// another one: a receiver makes whole contents of them.
+const MaxShortPages = 64
 
 // maxZeroPages bounds the pages of a batch that are all zero.
 const maxZeroPages = 1024

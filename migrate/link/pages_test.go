@@ -26,14 +26,10 @@ func TestBatchesRoundTrip(t *testing.T) {
 	}
 }
 
-func TestAFullBatchFitsItsFrame(t *testing.T) {
+func TestABatchOfWholePagesAndTheLongestDeltasFitsItsFrame(t *testing.T) {
 	var pages []Page
-	for i := range 4 * MaxBatchPages {
-		p := Page{Kind: Zero, Index: uint32(i)}
-		if i < MaxBatchPages {
-			p.Kind, p.Data = Keep, content(1)
-		}
-		pages = append(pages, p)
+	for range MaxShortPages / 2 {
+		pages = append(pages, Page{Kind: Keep, Data: content(1)}, Page{Kind: Delta, Data: make([]byte, maxDelta)})
 	}
 	if n := len(AppendPages(nil, pages)); n > maxBatch {
 		t.Errorf("a full batch has %d bytes; want at most %d", n, maxBatch)

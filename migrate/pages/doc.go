@@ -20,3 +20,9 @@ package pages
 
 // Size of a page, in bytes.
 const Size = 4096
+
+// What leaves together is compressed together, and written at once.
+const (
+	BatchContents = 16                // at most: 64 KiB, beyond which compression gains nothing
+	BatchPages    = 4 * BatchContents // at most, short ones and zeros included
+)

@@ -131,16 +131,13 @@ func (t *Table[Tag]) release(at int, now time.Duration) {
 	l.add(at, policy.UntilWrite(t.entries[at].history, now))
 }
 
-// spareBatch is how many pages a connection gets at a time: what fills a batch.
-const spareBatch = 16
-
 // letSomeGo of the spare pages where a connection has nothing else: its own or anyone's,
 // or another connection's where there are many of those.
 func (t *Table[Tag]) letSomeGo(connection int) {
 	if t.queue.of(connection) > 0 {
 		return
 	}
-	for t.queue.of(connection) < spareBatch && t.letOneGo(t.spare.of(connection)) {
+	for t.queue.of(connection) < BatchContents && t.letOneGo(t.spare.of(connection)) {
 	}
 	if t.queue.of(connection) > 0 {
 		return

@@ -179,8 +179,8 @@ func (m *move) send() {
 // fill takes the next batch out of the queue.
 func (m *move) fill() (b batch) {
 	line, some := m.table.Line(0)
-	for some && b.pages < maxPages {
-		out, ok := m.table.Pop(line, len(b.at) < maxContents)
+	for some && b.pages < pages.BatchPages {
+		out, ok := m.table.Pop(line, len(b.at) < pages.BatchContents)
 		if !ok {
 			break
 		}

@@ -13,12 +13,6 @@ const (
 	headBytes  = 10
 )
 
-// A batch is full with so many contents, or so many pages: see gateway/batch.go.
-const (
-	maxContents = 16
-	maxPages    = 4 * maxContents
-)
-
 // wire is the link: one batch at a time.
 type wire struct {
 	bytesPerS int64

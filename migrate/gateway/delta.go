@@ -23,9 +23,9 @@ import "bumpless/migrate/link"
 type slots struct {
 	limit    int
 	same     bool // the other end knows link.Same
-	kept     []slot
-	at       map[uint64]int      // slot of a page
-	holding  map[contentHash]int // slot that holds the content with a hash, of those that do
+	kept     slotList
+	at       map[uint64]uint32 // slot of a page
+	holding  map[uint64]uint32 // slot that holds a content, by the first word of its hash; of two contents the later one
 	hand     int
 	scratch  []byte // the batch's deltas
 	measured []byte // the last delta that was made to see how long it is
@@ -39,8 +39,26 @@ type slot struct {
 	used    bool        // since the hand last came by
 }
 
+// slotList has its slots in chunks: one that grows is not copied.
+type slotList struct {
+	chunks []*[slotChunk]slot
+	n      int
+}
+
+const slotChunk = 1024
+
+func (l *slotList) at(i int) *slot { return &l.chunks[i/slotChunk][i%slotChunk] }
+
+func (l *slotList) add() (at int) {
+	if l.n%slotChunk == 0 {
+		l.chunks = append(l.chunks, new([slotChunk]slot))
+	}
+	l.n++
+	return l.n - 1
+}
+
 func newSlots(limit int, same bool) *slots {
-	return &slots{limit: limit, same: same, at: map[uint64]int{}, holding: map[contentHash]int{}}
+	return &slots{limit: limit, same: same, at: map[uint64]uint32{}, holding: map[uint64]uint32{}}
 }
 
 // rememberAndShorten makes the pages short that were added to a batch: to what a
@@ -79,8 +97,8 @@ func (s *slots) page(p *link.Page, c leaving) (spare *content) {
 		p.Kind = link.Whole
 		return c.content
 	}
-	if at, ok := s.holding[c.hash]; ok && s.same {
-		s.kept[at].used = true
+	if at, ok := s.holds(c.hash); ok && s.same {
+		s.kept.at(at).used = true
 		p.Kind, p.Slot, p.Data = link.Same, uint32(at), nil
 		return c.content
 	}
@@ -88,12 +106,12 @@ func (s *slots) page(p *link.Page, c leaving) (spare *content) {
 		return c.content
 	}
 	key := slotKey(p.Block, p.Index)
-	at, known := s.at[key]
+	at, known := s.slotOf(key)
 	if !known {
 		at = s.place()
-		s.at[key], s.kept[at].owner = at, key
+		s.at[key], s.kept.at(at).owner = uint32(at), key
 	}
-	k := &s.kept[at]
+	k := s.kept.at(at)
 	p.Slot = uint32(at)
 	k.used = known
 	if known && k.content != nil {
@@ -104,7 +122,7 @@ func (s *slots) page(p *link.Page, c leaving) (spare *content) {
 		}
 	}
 	s.forget(at)
-	s.holding[c.hash], k.hash = at, c.hash
+	s.holding[c.hash[0]], k.hash = uint32(at), c.hash
 	if c.bare && !known && k.content == nil {
 		return c.content
 	}
@@ -115,27 +133,39 @@ func (s *slots) page(p *link.Page, c leaving) (spare *content) {
 // slotKey names a page in slots.
 func slotKey(block uint8, index uint32) uint64 { return uint64(block)<<32 | uint64(index) }
 
+// slotOf a page.
+func (s *slots) slotOf(key uint64) (at int, known bool) {
+	n, known := s.at[key]
+	return int(n), known
+}
+
+// holds finds the slot that holds the content with a hash.
+func (s *slots) holds(hash contentHash) (at int, ok bool) {
+	n, ok := s.holding[hash[0]]
+	return int(n), ok && s.kept.at(int(n)).hash == hash
+}
+
 // forget what a slot holds.
 func (s *slots) forget(at int) {
-	if hash := s.kept[at].hash; s.holding[hash] == at {
-		delete(s.holding, hash)
+	if other, ok := s.holds(s.kept.at(at).hash); ok && other == at {
+		delete(s.holding, s.kept.at(at).hash[0])
 	}
 }
 
 // place returns a slot for a page that has none. A page that was sent again since
 // the hand came by last stays, and so does what stood for another one.
 func (s *slots) place() int {
-	if n := len(s.kept); n < s.limit {
-		s.kept = append(s.kept, slot{})
-		return n
+	if s.kept.n < s.limit {
+		return s.kept.add()
 	}
 	for {
 		at := s.hand
-		s.hand = (s.hand + 1) % len(s.kept)
-		if k := &s.kept[at]; !k.used {
+		s.hand = (s.hand + 1) % s.kept.n
+		k := s.kept.at(at)
+		if !k.used {
 			delete(s.at, k.owner)
 			return at
 		}
-		s.kept[at].used = false
+		k.used = false
 	}
 }

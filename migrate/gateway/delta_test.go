@@ -228,8 +228,23 @@ func TestPagesThatAreSentAgainAreKeptLongest(t *testing.T) {
 			t.Errorf("page 1 goes as kind %d after %d others; want a delta", kind, i+1)
 		}
 	}
-	if len(s.kept) != 3 || len(s.at) != 3 {
-		t.Errorf("%d contents of %d pages are kept; want 3", len(s.kept), len(s.at))
+	if s.kept.n != 3 || len(s.at) != 3 {
+		t.Errorf("%d contents of %d pages are kept; want 3", s.kept.n, len(s.at))
+	}
+}
+
+func TestContentsAreTheSameOnlyIfTheirWholeHashesAre(t *testing.T) {
+	s := newSlots(3, true)
+	for i, c := range []struct {
+		hash contentHash
+		want link.Kind
+	}{{contentHash{1, 1}, link.Keep}, {contentHash{1, 2}, link.Keep}, {contentHash{1, 2}, link.Same}, {contentHash{1, 1}, link.Keep}} {
+		data := new(content)
+		b := batch{pages: []link.Page{{Kind: link.Keep, Index: uint32(i), Data: data[:]}}, contents: []leaving{{content: data, hash: c.hash}}}
+		s.rememberAndShorten(&b)
+		if got := b.pages[0].Kind; got != c.want {
+			t.Errorf("content %d with hash %v goes as kind %d; want %d", i, c.hash, got, c.want)
+		}
 	}
 }
 

@@ -70,11 +70,11 @@ func (t *table) probe(connection int, s *slots) error {
 // measure how many bytes a page's new content would take as a delta; all of it where
 // that is no shorter. Not known where no content is kept of it.
 func (s *slots) measure(block int, index uint64, c *content) (n int, known bool) {
-	at, known := s.at[slotKey(uint8(block), uint32(index))]
-	if !known || s.kept[at].content == nil {
+	at, known := s.slotOf(slotKey(uint8(block), uint32(index)))
+	if !known || s.kept.at(at).content == nil {
 		return 0, false
 	}
-	delta, ok := link.AppendDelta(s.measured[:0], s.kept[at].content[:], c[:])
+	delta, ok := link.AppendDelta(s.measured[:0], s.kept.at(at).content[:], c[:])
 	if s.measured = delta; !ok {
 		return stream.PageSize, true
 	}

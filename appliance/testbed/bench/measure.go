@@ -29,6 +29,9 @@ type measurement struct {
 
 // begin is called at the order to migrate.
 func (m *measurement) begin() (err error) {
+	if err := warm(); err != nil {
+		return err
+	}
 	for i, pid := range m.pids {
 		if m.cpu[i], err = cpuSeconds(pid); err != nil {
 			return err

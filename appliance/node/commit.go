@@ -104,7 +104,7 @@ func (n *Node) Commit(ctx context.Context, host string, r api.CommitRequest) (ap
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitGrace)
 	defer cancel()
-	runs, why := g.arrival.Settle(ctx, g.kill)
+	runs, why := g.arrival.Settle(ctx, g.Kill)
 	return api.CommitAnswer{Runs: runs, Why: why}, nil
 }
 

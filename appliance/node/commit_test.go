@@ -88,8 +88,8 @@ func newArriving(t *testing.T, phase core.Phase, script string) *arriving {
 	}
 	t.Cleanup(func() {
 		if g := n.moves.get("g-2"); g != nil {
-			g.kill()
-			<-g.done
+			g.Kill()
+			<-g.Done
 		}
 	})
 	go func() {
@@ -153,7 +153,7 @@ func TestCOMMITThatIsSentAgainReplacesAGatewayThatHangs(t *testing.T) {
 
 func TestCOMMITFindsAGatewayThatDiedALittleEarlier(t *testing.T) {
 	a := newArriving(t, core.Ready, readyThenDies)
-	<-a.moves.get("g-2").done
+	<-a.moves.get("g-2").Done
 	answer, err := a.Commit(context.Background(), "host-b", api.CommitRequest{Move: "g-2"})
 	if err != nil || !answer.Runs || a.copy.is() != "running" {
 		t.Errorf("Commit() = %+v, %v, the copy is %s; want it to run", answer, err, a.copy.is())
@@ -201,7 +201,7 @@ func TestAGatewayThatRunsItsGuestIsLeftAlone(t *testing.T) {
 		t.Errorf("Commit() = %+v, %v; want that it runs", answer, err)
 	}
 	select {
-	case <-a.moves.get("g-2").done:
+	case <-a.moves.get("g-2").Done:
 		t.Error("the gateway was ended")
 	case <-time.After(50 * time.Millisecond):
 	}

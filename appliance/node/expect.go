@@ -99,15 +99,14 @@ func (n *Node) expectMove(a core.ExpectMove) {
 			over = !n.expected.waits(move, g) || !known || m.Phase == core.Finished
 		case <-givenUp.C:
 			over = true
-		case <-g.done:
+		case <-g.Done:
 			over = true
 		case <-n.ctx.Done():
 			over = true
 		}
 	}
 	if n.expected.drop(move, g) { // else it has begun, and is followed
-		g.kill()
-		<-g.done
+		g.End()
 	}
 }
 
@@ -124,7 +123,7 @@ func (n *Node) spawnExpected(a core.ExpectMove) (*gatewayProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g, g.hand(gateway.Expected{PID: pid})
+	return g, g.Expect(gateway.Expected{PID: pid})
 }
 
 // pidOf a copy that runs here.

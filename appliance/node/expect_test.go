@@ -123,7 +123,7 @@ func TestAMoveBeginsWithoutAGatewayThatExpectsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-dead.done
+	<-dead.Done
 	if _, err := n.expected.start("m", func() (*gatewayProcess, error) { return dead, nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -47,13 +47,13 @@ func (m *moves) abandon() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, g := range m.live {
-		_ = g.stdin.Close() // it may have ended
+		g.LetGo()
 	}
 }
 
 func (m *moves) allowStop(id string) {
 	if g := m.get(id); g != nil {
-		_ = g.command("go") // a gateway that died is reported by its end
+		g.Say("go") // one that died is reported by its end
 	}
 }
 
@@ -167,7 +167,7 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	if err != nil {
 		return err
 	}
-	err = g.begin(cfg, func(line []byte) {
+	err = g.Begin(cfg, func(line []byte) {
 		var e gateway.Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			n.log.Warn("a gateway's line is not understood", "move", m.ID, "error", err)
@@ -195,7 +195,7 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 // gatewayOf a move, which has not begun: the one that was expected, or a new one.
 func (n *Node) gatewayOf(m core.Move, role string) (*gatewayProcess, error) {
 	if role == source {
-		if g := n.expected.begin(m.ID); g != nil && g.lives() {
+		if g := n.expected.begin(m.ID); g != nil && g.Lives() {
 			return g, nil
 		}
 	}
@@ -219,9 +219,9 @@ func (n *Node) commitUnheard(m core.Move, again *recommit) {
 	switch {
 	case g == nil:
 	case runs:
-		_ = g.command("runs") // a gateway that died is reported by its end
+		g.Say("runs") // one that died is reported by its end
 	default:
-		g.kill()
+		g.Kill()
 	}
 }
 
@@ -231,13 +231,13 @@ func (n *Node) commitUnheard(m core.Move, again *recommit) {
 func (n *Node) endSilentGateway(m core.Move) {
 	if g := n.moves.get(m.ID); g != nil {
 		n.log.Warn("a gateway says nothing for longer than it may: killed", "move", m.ID, "budget_ms", m.BudgetMs)
-		g.kill()
+		g.Kill()
 	}
 }
 
 // followGateway reports the end, once the process is gone.
 func (n *Node) followGateway(g *gatewayProcess, f following) {
-	<-g.done
+	<-g.Done
 	f.guard.Ended()
 	r := core.MoveResult{Move: f.move.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
 	var result gateway.Result
@@ -320,7 +320,7 @@ func (n *Node) askBeforeStop(m core.Move) {
 	if err := n.beforeStop(m); err != nil {
 		n.log.Warn("the stop was not allowed", "move", m.ID, "error", err)
 		if g := n.moves.get(m.ID); g != nil {
-			_ = g.refuse(err.Error()) // a gateway that died is reported by its end
+			g.Refuse(err.Error()) // one that died is reported by its end
 		}
 		return
 	}
@@ -352,9 +352,9 @@ func (n *Node) abortMove(a core.AbortMove) {
 			// The log says that the source has committed: nobody waits for this
 			// gateway's last word.
 			g.arrival.Commit()
-			g.kill()
+			g.Kill()
 		}
-		_ = g.end(ctx, abortGrace, a.Why) // followGateway reports
+		g.Abort(ctx, abortGrace, a.Why) // followGateway reports
 		return
 	}
 	dir := n.moveDir(a.Move)

@@ -32,7 +32,7 @@ func TestAGatewayThatHangsWithItsGuestStoppedEndsWithinTheBudget(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if g := n.moves.get("m"); g != nil {
-			g.kill()
+			g.Kill()
 		}
 	})
 	for limit := time.After(10 * time.Second); ; {

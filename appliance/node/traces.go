@@ -13,6 +13,7 @@ import (
 
 	"bumpless/appliance/api"
 	"bumpless/migrate/gateway"
+	"bumpless/migrate/gateway/child"
 )
 
 // traces are the recordings of this host's guests. A guest is recorded through
@@ -172,7 +173,12 @@ const traceGrace = 10 * time.Second
 // whether or not somebody reads the lines, which end when it is gone.
 func (n *Node) startTrace(ctx context.Context, rec *recording, dir string, cfg gateway.TraceConfig) (<-chan gateway.Event, <-chan gateway.Result, error) {
 	lines, ended := make(chan gateway.Event, 64), make(chan gateway.Result, 1)
-	g, err := startGateway(n.binary, "trace", dir, cfg, func(line []byte) {
+	g, err := child.Start(n.binary, "trace", dir, nil)
+	if err != nil {
+		n.traces.gone(cfg.Guest)
+		return nil, nil, err
+	}
+	err = g.Begin(cfg, func(line []byte) {
 		var e gateway.Event
 		switch {
 		case json.Unmarshal(line, &e) != nil: // the result is missed at the end
@@ -196,10 +202,10 @@ func (n *Node) startTrace(ctx context.Context, rec *recording, dir string, cfg g
 	context.AfterFunc(ctx, func() {
 		within, cancel := context.WithTimeout(context.Background(), traceGrace)
 		defer cancel()
-		_ = g.end(within, traceGrace, context.Cause(ctx).Error()) // it ends, or is killed
+		g.Abort(within, traceGrace, context.Cause(ctx).Error())
 	})
 	go func() {
-		<-g.done
+		<-g.Done
 		daemon()
 		n.traces.gone(cfg.Guest)
 		close(lines)

@@ -66,7 +66,7 @@ func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, sour
 		return err
 	}
 	destination := ofEnd(there)
-	defer destination.Kill()
+	defer destination.End()
 	addresses, err := destination.Addresses()
 	if err != nil {
 		return err

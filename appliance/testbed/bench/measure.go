@@ -118,7 +118,7 @@ func (m *measurement) migrate(ctx context.Context, t trial, rows []Row) error {
 	if err != nil {
 		return err
 	}
-	defer source.Kill()
+	defer source.End()
 	return m.attempt(ctx, func() error { return m.g.migrateOurs(ctx, t.method, t.budgetMs, source, dir, m) })
 }
 

@@ -56,7 +56,7 @@ func (g *rig) trace(ctx context.Context, path string) (gateway.Result, error) {
 	if err != nil {
 		return gateway.Result{}, err
 	}
-	defer e.Kill()
+	defer e.End()
 	if err := await(ctx, e); err != nil {
 		return gateway.Result{}, err
 	}

@@ -133,7 +133,7 @@ func (s *switchover) commitUnheard() {
 	if s.runsThere() {
 		s.source.Say("runs")
 	} else {
-		_ = s.source.Cmd.Process.Kill() // the log decides; it may have ended
+		s.source.Kill() // the log decides
 	}
 }
 
@@ -149,7 +149,7 @@ func (s *switchover) settleCommit() string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*againWait)
 	defer cancel()
-	runs, why := s.arrival.Settle(ctx, func() { _ = s.destination.Cmd.Process.Kill() }) // it may have ended
+	runs, why := s.arrival.Settle(ctx, s.destination.Kill)
 	if !runs {
 		return why
 	}

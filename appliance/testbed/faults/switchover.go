@@ -125,7 +125,7 @@ func (s *switchover) begin(ctx context.Context) (err error) {
 	guard := gateway.NewGuard(h.budgetMs, h.marginMs, func() {
 		<-started
 		s.killed.Store(time.Now().UnixMicro())
-		_ = s.source.Cmd.Process.Kill() // it may have ended
+		s.source.Kill()
 	}, func() { <-started; go s.commitUnheard() })
 	s.began = time.Now()
 	err = s.source.Begin(sc, func(e gateway.Event) {
@@ -377,7 +377,7 @@ func (s *switchover) endDestination() {
 	}
 	s.destination.LetGo()
 	wait(s.destination.Done, abortGrace)
-	s.destination.Kill()
+	s.destination.End()
 	<-s.arrived
 }
 
@@ -439,7 +439,7 @@ func (s *switchover) cleanUp() error {
 	}
 	for _, g := range []*pair.Gateway{s.source, s.destination} {
 		if g != nil {
-			g.Kill()
+			g.End()
 		}
 	}
 	s.daemons.close()

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"bumpless/appliance/api"
@@ -30,50 +29,10 @@ import (
 // did. Core does that only when it has been told that the gateway has ended, and
 // it is told when this is decided.
 const (
-	againWait   = time.Second            // for the destination's daemon
-	joinWait    = 100 * time.Millisecond // of that, before the log is told of a source's gateway that is gone
-	runWait     = time.Second            // for the copy to run
-	commitGrace = 2 * time.Second        // for the whole answer
+	againWait   = time.Second     // for the destination's daemon
+	runWait     = time.Second     // for the copy to run
+	commitGrace = 2 * time.Second // for the whole answer
 )
-
-// recommit sends COMMIT again for one move, once.
-type recommit struct {
-	once sync.Once
-	send func() bool
-	late <-chan time.Time
-	done chan struct{}
-	runs bool // once done: the destination's daemon says that the guest runs there
-}
-
-func newRecommit(send func() bool) *recommit { return &recommit{send: send, done: make(chan struct{})} }
-
-func (r *recommit) begin() {
-	r.once.Do(func() {
-		r.late = time.After(joinWait)
-		go func() {
-			defer close(r.done)
-			r.runs = r.send()
-		}()
-	})
-}
-
-// answered tells whether the guest is known to run there.
-func (r *recommit) answered() bool {
-	r.begin()
-	<-r.done // within againWait
-	return r.runs
-}
-
-// soon is answered, for one whose answer others wait for.
-func (r *recommit) soon() bool {
-	r.begin()
-	select {
-	case <-r.done:
-		return r.runs
-	case <-r.late:
-		return false
-	}
-}
 
 // commitAgain asks the destination's daemon. The marker is what makes it lawful,
 // and it must have been seen: that it cannot be looked for is no proof here.

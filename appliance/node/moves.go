@@ -157,7 +157,7 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 		return err
 	}
 	f := following{move: m, role: role, ended: make(chan gateway.Result, 1)}
-	f.again = newRecommit(func() bool { return n.commitAgain(m) })
+	f.again = gateway.NewRecommit(func() bool { return n.commitAgain(m) })
 	f.guard = gateway.NewGuard(m.BudgetMs, n.site.Move.MarginMs, func() { n.endSilentGateway(m) }, func() { n.commitUnheard(m, f.again) })
 	var arrives *gateway.Arrival
 	if role == destination {
@@ -207,15 +207,15 @@ type following struct {
 	move  core.Move
 	role  string
 	guard *gateway.Guard
-	again *recommit // of a source
+	again *gateway.Recommit // of a source
 	ended chan gateway.Result
 }
 
 // commitUnheard: a source's gateway waits for RUNNING for longer than it takes.
 // When the destination's daemon does not make it run either, the log decides, and
 // begins when the gateway has ended.
-func (n *Node) commitUnheard(m core.Move, again *recommit) {
-	runs, g := again.answered(), n.moves.get(m.ID)
+func (n *Node) commitUnheard(m core.Move, again *gateway.Recommit) {
+	runs, g := again.Answered(), n.moves.get(m.ID)
 	switch {
 	case g == nil:
 	case runs:
@@ -268,7 +268,7 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 func (n *Node) sourceEnded(f following, r *core.MoveResult) {
 	n.traces.moved(f.move.Guest)
 	r.Committed = r.Outcome != core.Moved && n.moveDir(f.move.ID).committed(gateway.CommittedMarker)
-	if r.Committed && f.again.soon() {
+	if r.Committed && f.again.Soon() {
 		r.Outcome, r.Committed, r.Why = core.Moved, false, "the destination's daemon says that it runs there: "+r.Why
 	}
 }

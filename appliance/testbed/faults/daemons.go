@@ -29,7 +29,6 @@ type daemons struct {
 // Bounds as a daemon's (appliance/node, commit.go).
 const (
 	againWait = time.Second
-	joinWait  = 100 * time.Millisecond
 	secondLAN = 200 * time.Millisecond
 )
 
@@ -73,9 +72,14 @@ func (d *daemons) commit(host *testbed.Host) string {
 			answers <- ask(host, address)
 		}()
 	}
-	answer := ""
+	answer, late := "no answer within "+againWait.String(), time.After(againWait)
 	for range d.addresses {
-		if answer = <-answers; answer == itRuns {
+		select {
+		case answer = <-answers:
+		case <-late:
+			return answer
+		}
+		if answer == itRuns {
 			break
 		}
 	}
@@ -106,40 +110,30 @@ func (d *daemons) close() {
 	}
 }
 
-// commitAgain is the source's daemon: at most once, and only behind the marker.
-func (s *switchover) commitAgain() {
-	s.asking.Do(func() {
-		s.late = time.After(joinWait)
-		go func() {
-			defer close(s.asked)
-			if _, err := os.Lstat(filepath.Join(s.dir, gateway.CommittedMarker)); err != nil {
-				return
-			}
-			began := time.Now()
-			answer := s.daemons.commit(s.h.Bed.Host(s.from))
-			s.answer.Store(&answer)
-			s.answeredMs.Store(int64(milliseconds(time.Since(began))))
-		}()
-	})
+// answered to a COMMIT that was sent again.
+type answered struct {
+	text  string
+	after time.Duration
+}
+
+// sendCommitAgain is the source's daemon: only behind the marker.
+func (s *switchover) sendCommitAgain() (runs bool) {
+	if _, err := os.Lstat(filepath.Join(s.dir, gateway.CommittedMarker)); err != nil {
+		return false
+	}
+	began := time.Now()
+	text := s.daemons.commit(s.h.Bed.Host(s.from))
+	s.answer.Store(&answered{text, time.Since(began)})
+	return text == itRuns
 }
 
 // commitUnheard is what the source's guard calls: no RUNNING.
 func (s *switchover) commitUnheard() {
-	s.commitAgain()
-	select {
-	case <-s.asked:
-	case <-time.After(againWait):
-	}
-	if s.runsThere() {
+	if s.again.Answered() {
 		s.source.Say("runs")
 	} else {
 		s.source.Kill() // the log decides
 	}
-}
-
-func (s *switchover) runsThere() bool {
-	answer := s.answer.Load()
-	return answer != nil && *answer == itRuns
 }
 
 // settleCommit is the destination's daemon, told by the source's or by the log.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,14 +34,11 @@ type switchover struct {
 	daemons             daemons
 	arrival             *gateway.Arrival
 	arrived             chan struct{} // closed when the destination's gateway is gone, and the copy's place decided
-	asking              sync.Once     // COMMIT was sent again
-	late                <-chan time.Time
-	asked               chan struct{} // closed when it was answered, or cannot be
-	answer              atomic.Pointer[string]
-	answeredMs          atomic.Int64
-	heal                []func() error // undoes the fault
-	letGo               func()         // of the disk; nil: it was not taken
-	loaded              func()         // what ends when the destination has loaded the guest; nil: nothing
+	again               *gateway.Recommit
+	answer              atomic.Pointer[answered] // to that; nil: none yet
+	heal                []func() error           // undoes the fault
+	letGo               func()                   // of the disk; nil: it was not taken
+	loaded              func()                   // what ends when the destination has loaded the guest; nil: nothing
 }
 
 // said is a line of one of the gateways.
@@ -64,8 +60,9 @@ const (
 // two hosts. An error means that the guest is in no known state.
 func (h *harness) switchOver(ctx context.Context, t trial, n int, seed uint64) (Row, error) {
 	s := &switchover{h: h, trial: t, from: h.At, to: other(h.At), dir: filepath.Join(h.Dir, fmt.Sprint("move", n)), events: make(chan said, 10_000), watches: map[string]*watcher{},
-		arrival: gateway.NewArrival(), arrived: make(chan struct{}), asked: make(chan struct{}),
+		arrival: gateway.NewArrival(), arrived: make(chan struct{}),
 		row: Row{N: n, Seed: seed, Fault: t.name(), Phase: string(t.phase), From: h.At, BudgetMs: h.budgetMs, Load: loadAverage()}}
+	s.again = gateway.NewRecommit(s.sendCommitAgain)
 	ctx, cancel := context.WithTimeout(ctx, moveWait)
 	defer cancel()
 	err := s.run(ctx)
@@ -296,15 +293,11 @@ func (s *switchover) commitLate() {
 	if !s.row.Committed || s.row.Outcome == string(gateway.Moved) {
 		return
 	}
-	s.commitAgain()
-	select {
-	case <-s.asked:
-	case <-s.late:
+	runs := s.again.Soon()
+	if a := s.answer.Load(); a != nil {
+		s.row.Reason += fmt.Sprintf("; COMMIT was sent again through the daemons, and answered after %d ms: %s", a.after.Milliseconds(), a.text)
 	}
-	if answer := s.answer.Load(); answer != nil {
-		s.row.Reason += fmt.Sprintf("; COMMIT was sent again through the daemons, and answered after %d ms: %s", s.answeredMs.Load(), *answer)
-	}
-	if !s.runsThere() {
+	if !runs {
 		s.row.Unanswered = true
 		// The log has the move in doubt, and the destination's host hears of it.
 		s.row.Reason += "; told by the log, the destination's daemon says: " + s.settleCommit()

@@ -131,7 +131,7 @@ func (d *destination) apply(k *keeper, pages []link.Page) error {
 			if err != nil {
 				return err
 			}
-			if p.Kind == link.Keep || p.Kind == link.Delta {
+			if p.Kind.Slotted() {
 				k.put(p, newer && d.ram.has(int(p.Block)))
 			}
 		}
@@ -163,7 +163,7 @@ func (d *destination) page(k *keeper, p link.Page, index uint64, t tag) (newer b
 func (d *destination) writeRAM(k *keeper, p link.Page, index uint64, held bool) error {
 	if held {
 		slotted := k
-		if p.Kind != link.Keep && p.Kind != link.Delta {
+		if !p.Kind.Slotted() {
 			slotted = nil
 		}
 		if err := d.preserve(index, slotted, p.Slot); err != nil {

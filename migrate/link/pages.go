@@ -34,6 +34,9 @@ const (
 // LastKind that this release knows.
 const LastKind = Zeros
 
+// Slotted tells whether the page's content takes its place in Slot.
+func (k Kind) Slotted() bool { return k == Keep || k == Delta }
+
 // Page is one page in a batch.
 type Page struct {
 	Block   uint8

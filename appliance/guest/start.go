@@ -166,7 +166,8 @@ func arguments(s Spec, dir string, incoming bool) ([]string, error) {
 		return fmt.Sprintf("socket,id=%s,path=%s,server=on,wait=off", id, filepath.Join(dir, name))
 	}
 	a := []string{
-		"-name", "guest=" + s.Name, "-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=on",
+		// Threads bear names, so that `top -H` tells a guest's vCPUs from the rest.
+		"-name", "guest=" + s.Name + ",debug-threads=on", "-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=on",
 		"-M", s.Machine, "-accel", s.Accel, "-cpu", s.CPU, "-smp", strconv.Itoa(s.VCPUs),
 		"-chardev", socket("qmp", daemonSocket), "-mon", "chardev=qmp,mode=control",
 		"-chardev", socket("move", moveSocket), "-mon", "chardev=move,mode=control",

@@ -21,14 +21,17 @@ type measurement struct {
 	pids      [2]int // of the hypervisors, source and destination
 	committed bool   // by a gateway of ours
 
+	asked   time.Time // when the preparation began; zero: it does with the next attempt
 	began   time.Time
 	bytes   int64
 	cpu     [2]float64
+	guest   float64 // CPU seconds of the guest's vCPUs at the source
 	machine float64 // CPU seconds of all CPUs
 }
 
 // begin is called at the order to migrate.
 func (m *measurement) begin() (err error) {
+	m.row.PreparationS, m.asked = time.Since(m.asked).Seconds(), time.Time{}
 	if err := warm(); err != nil {
 		return err
 	}
@@ -36,6 +39,9 @@ func (m *measurement) begin() (err error) {
 		if m.cpu[i], err = cpuSeconds(pid); err != nil {
 			return err
 		}
+	}
+	if m.guest, err = vcpuSeconds(m.pids[0]); err != nil {
+		return err
 	}
 	if m.machine, err = machineSeconds(); err != nil {
 		return err
@@ -66,6 +72,9 @@ func (m *measurement) end() error {
 		if cpuErr == nil { // a destination may have died
 			*figure = now - m.cpu[i]
 		}
+	}
+	if guest, cpuErr := vcpuSeconds(m.pids[0]); cpuErr == nil {
+		m.row.GuestCPUS = guest - m.guest
 	}
 	m.row.OthersCPUS = max(0, machine-m.machine-m.row.SourceCPUS-m.row.DestinationCPUS-m.row.GatewayCPUS)
 	return err
@@ -114,6 +123,7 @@ func (m *measurement) migrate(ctx context.Context, t trial, rows []Row) error {
 	if i := slices.IndexFunc(natives, func(n native) bool { return n.name == t.method }); i >= 0 {
 		return m.attempt(ctx, func() error { return m.g.migrateNative(ctx, natives[i], t.budgetMs, m) })
 	}
+	m.asked = time.Now()
 	source, dir, err := m.g.expectMove()
 	if err != nil {
 		return err
@@ -125,6 +135,9 @@ func (m *measurement) migrate(ctx context.Context, t trial, rows []Row) error {
 // attempt starts a destination, lets the guest migrate and leaves one copy.
 func (m *measurement) attempt(ctx context.Context, migrate func() error) (err error) {
 	g := m.g
+	if m.asked.IsZero() {
+		m.asked = time.Now()
+	}
 	if m.epoch, err = g.Start(ctx, m.to, true); err != nil {
 		return err
 	}

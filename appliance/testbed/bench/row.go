@@ -18,6 +18,9 @@ type Row struct {
 	// also refused, rolled-back, in-doubt; of QEMU relaxed also not-tried.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
+	// PreparationS is what came before the order: the destination's copy is started, and
+	// its memory taken; of ours, both gateways too.
+	PreparationS float64 `json:"preparation_s"`
 	// TotalS is from the order to migrate to the guest running on, there or here.
 	TotalS float64 `json:"total_s"`
 	// BlackoutMs is the observer's: the largest gap between two of the guest's
@@ -39,7 +42,9 @@ type Row struct {
 	LimitS     float64 `json:"limit_s"`
 	// CPU of whole processes during the run, the guest's own work included in the
 	// hypervisors'. GatewayCPUS is of both gateways.
-	SourceCPUS      float64 `json:"source_cpu_s"`
+	SourceCPUS float64 `json:"source_cpu_s"`
+	// GuestCPUS is the part of SourceCPUS that the guest's vCPUs had.
+	GuestCPUS       float64 `json:"guest_cpu_s"`
 	DestinationCPUS float64 `json:"destination_cpu_s"`
 	GatewayCPUS     float64 `json:"gateway_cpu_s"`
 	// GatewayPeakBytes is the larger one's memory, without the guest's that it maps.
@@ -61,6 +66,15 @@ const (
 	notConverged = "not-converged"
 	failed       = "failed"
 )
+
+// guestShare is what the guest had of a core while it ran at the source.
+func (r Row) guestShare() float64 {
+	ran := r.TotalS - r.StopMs/1000
+	if ran <= 0 {
+		return 0
+	}
+	return r.GuestCPUS / ran
+}
 
 func (r Row) is(t trial) bool {
 	return r.Load == t.load.name && r.LinkBitsPerS == t.cable.bitsPerS && r.RTTMs == float64(t.cable.rttMs) && r.BudgetMs == t.budgetMs && r.Method == t.method && r.Run == t.run

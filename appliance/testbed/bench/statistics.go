@@ -46,9 +46,9 @@ type summary struct {
 	downtimeLimit spread // ms
 	tries         spread
 	// over all runs
-	limitBytes, limitS                                   spread
-	sourceCPU, gatewayCPU, othersCPU, gatewayPeak, tried spread
-	corrupt                                              uint64
+	limitBytes, limitS                                                            spread
+	preparation, guestShare, sourceCPU, gatewayCPU, othersCPU, gatewayPeak, tried spread
+	corrupt                                                                       uint64
 }
 
 // allMoved tells whether every run moved the guest.
@@ -135,6 +135,8 @@ func (s *summary) summarise() {
 	}
 	s.limitBytes = all(func(r Row) float64 { return float64(r.LimitBytes) })
 	s.limitS = all(func(r Row) float64 { return r.LimitS })
+	s.preparation = all(func(r Row) float64 { return r.PreparationS })
+	s.guestShare = ofMoved(func(r Row) float64 { return r.guestShare() })
 	s.sourceCPU = all(func(r Row) float64 { return r.SourceCPUS })
 	s.gatewayCPU = all(func(r Row) float64 { return r.GatewayCPUS })
 	s.othersCPU = all(func(r Row) float64 { return r.OthersCPUS })

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,35 @@ func cpuSeconds(pid int) (float64, error) {
 	}
 	return parseCPU(string(b))
 }
+
+// vcpuSeconds that a QEMU's vCPUs have used: of its threads, those that are named for
+// one (package guest has QEMU name them).
+func vcpuSeconds(pid int) (sum float64, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
+	if err != nil {
+		return 0, err
+	}
+	vcpus := 0
+	for _, task := range tasks {
+		b, err := os.ReadFile(filepath.Join(task, "stat"))
+		if err != nil || !strings.Contains(string(b), "("+vcpuName) {
+			continue // it has ended, or is none
+		}
+		s, err := parseCPU(string(b))
+		if err != nil {
+			return 0, err
+		}
+		sum += s
+		vcpus++
+	}
+	if vcpus == 0 {
+		return 0, fmt.Errorf("read the CPU time of process %d: no thread is called %q", pid, vcpuName)
+	}
+	return sum, nil
+}
+
+// vcpuName begins QEMU's name for the thread of a vCPU: "CPU 0/TCG".
+const vcpuName = "CPU "
 
 // parseCPU reads utime and stime, fields 14 and 15 of proc_pid_stat(5). The
 // second field may hold anything, also blanks and brackets.

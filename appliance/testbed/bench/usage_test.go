@@ -18,6 +18,22 @@ func TestCPUTimeIsReadPastAnyProcessName(t *testing.T) {
 	}
 }
 
+func TestAProcessWithoutVCPUsIsNoQEMUOfOurs(t *testing.T) {
+	if _, err := vcpuSeconds(os.Getpid()); err == nil {
+		t.Error("vcpuSeconds() of this process: no error")
+	}
+}
+
+func TestAGuestsShareIsOfTheTimeInWhichItRan(t *testing.T) {
+	r := Row{TotalS: 1.5, StopMs: 500, GuestCPUS: 0.8}
+	if got := r.guestShare(); got != 0.8 {
+		t.Errorf("guestShare() = %v; want 0.8", got)
+	}
+	if got := (Row{}).guestShare(); got != 0 {
+		t.Errorf("guestShare() of a row without a run = %v; want 0", got)
+	}
+}
+
 func TestTheMachinesBusyTimeIsWithoutIdling(t *testing.T) {
 	if s, err := parseMachine("cpu  100 20 30 9999 888 4 5 6 77 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"); err != nil || s != 1.65 {
 		t.Errorf("parseMachine() = %v, %v; want 1.65", s, err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,6 +137,8 @@ type valve struct {
 	t    testing.TB
 	mu   sync.Mutex
 	shut chan struct{} // not nil while it is shut; closed when it opens
+
+	delay atomic.Int64 // ns, of what comes at a time
 }
 
 func (v *valve) to(address string) string {
@@ -174,6 +177,7 @@ func (v *valve) pass(from, to net.Conn) {
 		if shut != nil {
 			<-shut
 		}
+		time.Sleep(time.Duration(v.delay.Load()))
 		if _, werr := to.Write(buffer[:n]); err != nil || werr != nil {
 			if err != io.EOF {
 				from.Close() // an error is passed on; an end leaves the other way open
@@ -196,6 +200,27 @@ func (v *valve) open() {
 	if v.shut != nil {
 		close(v.shut)
 		v.shut = nil
+	}
+}
+
+// Over a long way a handshake takes as long as a pass.
+func TestAllConnectionsShakeHandsAtATime(t *testing.T) {
+	const delay, connections = 150 * time.Millisecond, 8
+	b := newBench(t)
+	b.source.Connections = connections
+	b.valve.delay.Store(int64(delay))
+	streams := make(chan float64, 1)
+	b.onEvent = func(side string, e Event) {
+		if side == "source" && e.Phase == Streaming && b.valve.delay.Swap(0) > 0 {
+			streams <- e.AtMs
+		}
+	}
+	b.begin()
+	if r := b.result(0); r.Outcome != Moved {
+		t.Fatalf("%+v; want moved", r)
+	}
+	if took := <-streams; took > 0.75*connections*ms(2*delay) {
+		t.Errorf("%d connections over %v there and as much back took %.0f ms; want about 2 times that, not %d", connections, delay, took, connections)
 	}
 }
 

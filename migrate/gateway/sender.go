@@ -275,7 +275,7 @@ func (r *rate) bytesPerS() float64 {
 }
 
 // dialAll makes n connections over every address in turn, so that both LANs
-// are used. An address that fails is not tried again: all go over the others.
+// are used, at a time. An address that fails is not tried again: all go over the others.
 func dialAll(addresses []string, n int, timeout time.Duration) ([]*net.TCPConn, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("connect to the destination: no address")
@@ -284,17 +284,38 @@ func dialAll(addresses []string, n int, timeout time.Duration) ([]*net.TCPConn, 
 	var conns []*net.TCPConn
 	var failures []error
 	for len(conns) < n && len(live) > 0 {
-		at := len(conns) % len(live)
-		c, err := net.DialTimeout("tcp", live[at], timeout)
-		if err != nil {
-			failures = append(failures, err)
-			live = slices.Delete(live, at, at+1)
-			continue
+		var turn []string
+		for i := len(conns); i < n; i++ {
+			turn = append(turn, live[i%len(live)])
 		}
-		conns = append(conns, c.(*net.TCPConn))
+		made, errs := dialEach(turn, timeout)
+		for i, err := range errs {
+			if err == nil {
+				conns = append(conns, made[i])
+			} else if slices.Contains(live, turn[i]) {
+				failures = append(failures, err)
+				live = slices.DeleteFunc(live, func(a string) bool { return a == turn[i] })
+			}
+		}
 	}
 	if len(conns) == 0 {
 		return nil, fmt.Errorf("connect to the destination's gateway: %w", errors.Join(failures...))
 	}
 	return conns, nil
+}
+
+// dialEach of the addresses, at a time.
+func dialEach(addresses []string, timeout time.Duration) ([]*net.TCPConn, []error) {
+	conns, errs := make([]*net.TCPConn, len(addresses)), make([]error, len(addresses))
+	var all sync.WaitGroup
+	for i, address := range addresses {
+		all.Go(func() {
+			var c net.Conn
+			if c, errs[i] = net.DialTimeout("tcp", address, timeout); errs[i] == nil {
+				conns[i] = c.(*net.TCPConn)
+			}
+		})
+	}
+	all.Wait()
+	return conns, errs
 }

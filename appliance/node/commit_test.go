@@ -88,8 +88,7 @@ func newArriving(t *testing.T, phase core.Phase, script string) *arriving {
 	}
 	t.Cleanup(func() {
 		if g := n.moves.get("g-2"); g != nil {
-			g.Kill()
-			<-g.Done
+			g.End()
 		}
 	})
 	go func() {

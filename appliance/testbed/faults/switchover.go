@@ -33,8 +33,8 @@ type switchover struct {
 	source, destination *pair.Gateway
 	daemons             daemons
 	arrival             *gateway.Arrival
-	arrived             chan struct{} // closed when the destination's gateway is gone, and the copy's place decided
-	again               *gateway.Recommit
+	arrived             chan struct{}            // closed when the destination's gateway is gone, and the copy's place decided
+	again               *gateway.Recommit        // COMMIT, sent again
 	answer              atomic.Pointer[answered] // to that; nil: none yet
 	heal                []func() error           // undoes the fault
 	letGo               func()                   // of the disk; nil: it was not taken

@@ -18,6 +18,7 @@ type batch struct {
 	unread       []unread   // those that are to be read
 	shortened    int        // pages that slots have seen
 	long         int        // of them, with their whole content
+	room         int        // for so many of those
 	spare        []*content // that are not needed once it is written
 	behind       bool       // the link had not sent the one before it
 	body, packed int        // bytes of it, and those that were written for them; 0: not known
@@ -34,7 +35,7 @@ func (b *batch) reset() {
 	*b = batch{pages: b.pages[:0], at: b.at[:0], contents: b.contents[:0], unread: b.unread[:0], spare: b.spare[:0]}
 }
 
-func (b *batch) full() bool { return b.long >= pages.BatchContents || len(b.pages) >= pages.BatchPages }
+func (b *batch) full() bool { return b.long >= b.room || len(b.pages) >= pages.BatchPages }
 
 func (b *batch) add(p link.Page, at int, c leaving) {
 	b.pages, b.at, b.contents = append(b.pages, p), append(b.at, at), append(b.contents, c)

@@ -223,9 +223,8 @@ func (t *table) carry(connections int, keep bool, last link.Kind) {
 	}
 }
 
-// take waits for work for a connection and fills a batch: up to
-// pages.BatchContents contents. ok is false when the table was closed. Every batch
-// taken must be put back.
+// take waits for work for a connection and fills a batch. ok is false when the table
+// was closed. Every batch taken must be put back.
 func (t *table) take(connection int, batch *batch) (ok bool, err error) {
 	if !t.takePages(connection, batch) {
 		return false, nil
@@ -249,6 +248,7 @@ func (t *table) takePages(connection int, batch *batch) (ok bool) {
 
 // takeSome is takePages without waiting; mu is held.
 func (t *table) takeSome(connection int, batch *batch) (ok bool) {
+	batch.room = t.pages.BatchContents()
 	for line, some := t.pages.Line(connection); some; line, some = t.pages.Line(connection) {
 		t.fill(batch, line, connection)
 		if len(batch.pages) > 0 {
@@ -291,7 +291,7 @@ func (t *table) fill(batch *batch, line pages.Line, connection int) {
 
 func (t *table) fillFrom(batch *batch, line pages.Line, bare bool) {
 	for len(batch.pages) < pages.BatchPages {
-		out, ok := t.pages.Pop(line, batch.long+len(batch.contents) < pages.BatchContents)
+		out, ok := t.pages.Pop(line, batch.long+len(batch.contents) < batch.room)
 		if !ok {
 			return
 		}

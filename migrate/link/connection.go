@@ -52,7 +52,7 @@ func (w *wire) Write(b []byte) (int, error) {
 }
 
 // maxGathered bytes are kept: a batch with its TLS records, not a device state.
-const maxGathered = 80 << 10
+const maxGathered = 160 << 10
 
 func (w *wire) pass(b []byte) (int, error) {
 	n, err := w.Conn.Write(b)

@@ -23,6 +23,7 @@ const Size = 4096
 
 // What leaves together is compressed together, and written at once.
 const (
-	BatchContents = 16                // at most: 64 KiB, beyond which compression gains nothing
-	BatchPages    = 4 * BatchContents // at most, short ones and zeros included
+	BatchContents = 16 // at most: 64 KiB, beyond which compression gains nothing
+	BulkContents  = 32 // the same in bulk: fewer and longer writes take less CPU time
+	BatchPages    = 64 // at most, short ones and zeros included
 )

@@ -210,6 +210,15 @@ const QueuePages = 2048
 // held, or is among the last in the queue.
 func (t *Table[Tag]) BulkSent() bool { return !t.ahead || t.unsent <= QueuePages }
 
+// BatchContents is how many contents may leave together now. What is left when the bulk
+// is through is what the guest writes: the later a page leaves, the less often it must.
+func (t *Table[Tag]) BatchContents() int {
+	if t.pass == 1 || t.unsent > QueuePages {
+		return BulkContents
+	}
+	return BatchContents
+}
+
 // moment is what the policy may know now.
 func (t *Table[Tag]) moment(now time.Duration) policy.Moment {
 	m := t.link

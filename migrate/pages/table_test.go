@@ -374,3 +374,25 @@ func TestTheBulkIsSentWhenLittleOfItIsLeftInTheQueue(t *testing.T) {
 		t.Error("BulkSent() = false; want true")
 	}
 }
+
+func TestWhatIsSentInBulkLeavesInLargerBatches(t *testing.T) {
+	b := New[byte](rule{Has: policy.Traits{ReadAhead: true}}, 2*QueuePages, 0)
+	b.ReadAhead()
+	bulk := func(when string, want int) {
+		t.Helper()
+		if got := b.BatchContents(); got != want {
+			t.Errorf("%s: %d contents leave together; want %d", when, got, want)
+		}
+	}
+	bulk("first pass", BulkContents)
+	for at := range QueuePages + 1 {
+		b.page(at, 1)
+	}
+	b.PassEnd(policy.Moment{})
+	bulk("first pass is over, and more than a queue was not sent", BulkContents)
+	line, _ := b.Line(0)
+	b.Pop(line, true)
+	bulk("a queue is left", BatchContents)
+	b.page(0, 2)
+	bulk("what was sent comes again", BatchContents)
+}

@@ -180,7 +180,7 @@ func (m *move) send() {
 func (m *move) fill() (b batch) {
 	line, some := m.table.Line(0)
 	for some && b.pages < pages.BatchPages {
-		out, ok := m.table.Pop(line, len(b.at) < pages.BatchContents)
+		out, ok := m.table.Pop(line, len(b.at) < m.table.BatchContents())
 		if !ok {
 			break
 		}

@@ -116,7 +116,10 @@ func (c comparison) draw() drawing {
 	}
 	limitBytes, limitS := spread{}, spread{}
 	for _, m := range c.methods { // the last one of ours, when there is one
-		if limitS.n == 0 || !isNative(m.method) {
+		switch {
+		case !isNative(m.method):
+			limitBytes, limitS = m.limitBytes, m.shortest()
+		case limitS.n == 0:
 			limitBytes, limitS = m.limitBytes, m.limitS
 		}
 	}

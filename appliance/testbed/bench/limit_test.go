@@ -17,7 +17,7 @@ func pages(n int, seed uint64) []byte {
 
 func limitOfBytes(t *testing.T, memory ...[]byte) int64 {
 	t.Helper()
-	n, err := limitOf(bytes.NewReader(bytes.Join(memory, nil)))
+	n, err := limitOf(bytes.NewReader(bytes.Join(memory, nil)), func([]byte) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestLimitIsCompressed(t *testing.T) {
 }
 
 func TestLimitOfHalfAPageIsAnError(t *testing.T) {
-	if _, err := limitOf(bytes.NewReader(make([]byte, protection.PageSize+1))); err == nil {
+	if _, err := limitOf(bytes.NewReader(make([]byte, protection.PageSize+1)), func([]byte) error { return nil }); err == nil {
 		t.Error("no error")
 	}
 }

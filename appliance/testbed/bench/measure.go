@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -111,7 +112,9 @@ func (m *measurement) run(ctx context.Context, t trial, rows []Row) (err error) 
 		return err
 	}
 	m.row.BlackoutMs = milliseconds(g.Blackout(m.from, m.began, m.began.Add(time.Duration(m.row.TotalS*float64(time.Second)))))
-	m.row.LimitBytes, err = g.measureLimit(ctx)
+	var work time.Duration
+	m.row.LimitBytes, work, err = g.measureLimit(ctx)
+	m.row.WorkCPUS, m.row.CPUs = work.Seconds(), runtime.NumCPU()
 	m.row.LimitS = float64(m.row.LimitBytes) / g.bytesPerS
 	return err
 }

@@ -40,6 +40,10 @@ type Row struct {
 	// for that, at the rate that was measured on it.
 	LimitBytes int64   `json:"limit_bytes"`
 	LimitS     float64 `json:"limit_s"`
+	// WorkCPUS is the CPU time that the same content takes when it is compressed, sealed,
+	// carried, opened, decompressed, and hashed at both ends, with nothing beside it.
+	WorkCPUS float64 `json:"work_cpu_s"`
+	CPUs     int     `json:"cpus"` // of the machine, which is both hosts
 	// CPU of whole processes during the run, the guest's own work included in the
 	// hypervisors'. GatewayCPUS is of both gateways.
 	SourceCPUS float64 `json:"source_cpu_s"`
@@ -74,6 +78,19 @@ func (r Row) guestShare() float64 {
 		return 0
 	}
 	return r.GuestCPUS / ran
+}
+
+// hypervisorsCPUS is what both of them used for the migration itself.
+func (r Row) hypervisorsCPUS() float64 { return r.SourceCPUS - r.GuestCPUS + r.DestinationCPUS }
+
+// busyS is the time that the row's work takes at least, with the CPU time that the guest
+// left and was not idle for a moment.
+func (r Row) busyS() float64 {
+	left := float64(r.CPUs) - r.guestShare()
+	if left <= 0 {
+		return 0 // of a row of an earlier release
+	}
+	return (r.WorkCPUS + r.hypervisorsCPUS()) / left
 }
 
 func (r Row) is(t trial) bool {

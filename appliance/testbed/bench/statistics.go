@@ -47,12 +47,22 @@ type summary struct {
 	tries         spread
 	// over all runs
 	limitBytes, limitS                                                            spread
+	busy                                                                          spread // s; see Row.busyS
 	preparation, guestShare, sourceCPU, gatewayCPU, othersCPU, gatewayPeak, tried spread
 	corrupt                                                                       uint64
 }
 
 // allMoved tells whether every run moved the guest.
 func (s summary) allMoved() bool { return len(s.runs) > 0 && s.moved == len(s.runs) }
+
+// shortest is the least time that a move of ours can take: what the link takes, or the CPUs
+// beside the guest.
+func (s summary) shortest() spread {
+	if s.busy.median > s.limitS.median {
+		return s.busy
+	}
+	return s.limitS
+}
 
 // outcome is the one of the runs that did not move the guest, or moved.
 func (s summary) outcome() string {
@@ -135,6 +145,7 @@ func (s *summary) summarise() {
 	}
 	s.limitBytes = all(func(r Row) float64 { return float64(r.LimitBytes) })
 	s.limitS = all(func(r Row) float64 { return r.LimitS })
+	s.busy = ofMoved(Row.busyS)
 	s.preparation = all(func(r Row) float64 { return r.PreparationS })
 	s.guestShare = ofMoved(func(r Row) float64 { return r.guestShare() })
 	s.sourceCPU = all(func(r Row) float64 { return r.SourceCPUS })

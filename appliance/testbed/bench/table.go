@@ -11,12 +11,12 @@ func print(to io.Writer, rows []Row) {
 	all := compare(rows)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	line("\nload\tlink\tbudget\tmethod\tQEMU's limit, ms\tmoved\tpreparation, s\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tguest's share of a core, %%\tsource CPU, s\tgateways CPU, s\tothers CPU, s\tpeak, MB\tcorrupt")
+	line("\nload\tlink\tbudget\tmethod\tQEMU's limit, ms\tmoved\tpreparation, s\ttotal, s\tblackout, ms\tstop, ms\tlink, MB\tlimit, MB\tlimit, s\tCPUs' limit, s\tguest's share of a core, %%\tsource CPU, s\tgateways CPU, s\tothers CPU, s\tpeak, MB\tcorrupt")
 	for _, c := range all {
 		for _, m := range c.methods {
-			line("%s\t%s\t%d\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%s\t%.1f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, c.limitText(m), m.success(),
+			line("%s\t%s\t%d\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, c.limitText(m), m.success(),
 				m.preparation.median, m.total.text("%.2f", 1), m.blackout.text("%.0f", 1), m.stop.text("%.0f", 1), m.linkBytes.text("%.1f", 1e-6),
-				m.limitBytes.median/1e6, m.limitS.median, m.guestShare.text("%.0f", 100), m.sourceCPU.median, m.gatewayCPU.median, m.othersCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
+				m.limitBytes.median/1e6, m.limitS.median, c.busyText(m), m.guestShare.text("%.0f", 100), m.sourceCPU.median, m.gatewayCPU.median, m.othersCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
 		}
 	}
 	line("\nload\tlink\tbudget\tgoal (of %s)\tours\tQEMU's best, or relaxed\tratio\twanted\tverdict", defaultPolicy)
@@ -33,6 +33,14 @@ func ratioText(r float64) string {
 		return ""
 	}
 	return fmt.Sprintf("%.2f", r)
+}
+
+// busyText is the limit by CPU time: of ours, since QEMU's methods neither seal nor prove.
+func (c comparison) busyText(m summary) string {
+	if isNative(m.method) {
+		return "-"
+	}
+	return m.busy.text("%.2f", 1)
 }
 
 // limitText is QEMU's downtime-limit; ours have none.

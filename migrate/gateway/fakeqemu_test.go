@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -29,19 +30,21 @@ type fakeQEMU struct {
 	// wait for it.
 	big sync.Mutex
 
-	mu        sync.Mutex
-	memory    map[uint64]uint32 // what fills each page, by offset; 0 is not in it
-	dirty     map[uint64]bool
-	status    string // of the guest
-	migration string
-	stops     int
-	pipe      *os.File
-	clients   map[net.Conn]bool
-	hot       uint64 // pages that are dirtied before every section
-	failLoad  bool
-	garbled   bool          // the last section is long and not understood
-	refuseGo  int           // times that `cont` is refused
-	stopTakes time.Duration // until `stop` is answered
+	mu     sync.Mutex
+	memory map[uint64]uint32 // what fills each page, by offset; 0 is not in it
+	dirty  map[uint64]bool
+	status string // of the guest
+	// configured: its own switchover was put out of reach for the next migration.
+	configured bool
+	migration  string
+	stops      int
+	pipe       *os.File
+	clients    map[net.Conn]bool
+	hot        uint64 // pages that are dirtied before every section
+	failLoad   bool
+	garbled    bool          // the last section is long and not understood
+	refuseGo   int           // times that `cont` is refused
+	stopTakes  time.Duration // until `stop` is answered
 	// stopLate: the migration thread sees that the guest is stopped before `stop`
 	// is answered, and writes the last section under the lock that the answer needs.
 	stopLate  bool
@@ -182,8 +185,13 @@ func (q *fakeQEMU) carryOut(command string, got *os.File) (answer string, err er
 			return "", fmt.Errorf("qemu_prealloc_mem: preallocating memory failed: Cannot allocate memory")
 		}
 		return answer, q.take(q.shared)
+	case "migrate-set-parameters":
+		q.configured = true
 	case "migrate":
-		q.migration = "active"
+		if !q.configured {
+			return "", errors.New("with its own downtime-limit QEMU stops the guest when it likes")
+		}
+		q.migration, q.configured = "active", false
 		for offset := range uint64(fakePages) {
 			q.dirty[offset*stream.PageSize] = true
 		}

@@ -194,7 +194,7 @@ func (s *source) prepare(ctx context.Context) error {
 	if s.lookout, err = s.takeLookout(); err != nil {
 		return err
 	}
-	if err := s.connect(within); err != nil {
+	if err := s.connectAndConfigure(within); err != nil {
 		return err
 	}
 	if err := s.mirrorDisks(ctx); err != nil { // it may take long
@@ -203,6 +203,21 @@ func (s *source) prepare(ctx context.Context) error {
 	within, cancel = context.WithTimeout(ctx, prepareWait)
 	defer cancel()
 	return s.startMigration(within)
+}
+
+// connectAndConfigure at a time: QEMU takes as long for its settings as two hosts for a
+// handshake.
+func (s *source) connectAndConfigure(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	configured := make(chan error, 1)
+	go func() { configured <- s.configure(ctx) }()
+	if err := s.connect(ctx); err != nil {
+		cancel()
+		<-configured // nobody else may use the monitor meanwhile
+		return err
+	}
+	return <-configured
 }
 
 func (s *source) checkGuest(ctx context.Context) error {
@@ -228,10 +243,9 @@ func (s *source) checkGuest(ctx context.Context) error {
 	return fmt.Errorf("a migration is %q already: cancel it first", migration.Status)
 }
 
-// startMigration makes QEMU migrate into our end of a socketpair. What QEMU's
-// own switchover would decide is set out of reach: facts and figures are in the
-// package comment of stream and in the design.
-func (s *source) startMigration(ctx context.Context) error {
+// configure QEMU's migration. What QEMU's own switchover would decide is set out of
+// reach: facts and figures are in the package comment of stream and in the design.
+func (s *source) configure(ctx context.Context) error {
 	if err := configureMigration(ctx, s.qemu, map[string]bool{
 		"return-path": true, "events": true, "switchover-ack": true,
 		"xbzrle": false, "multifd": false, "auto-converge": false, "postcopy-ram": false,
@@ -243,9 +257,11 @@ func (s *source) startMigration(ctx context.Context) error {
 	parameters := map[string]any{
 		"max-bandwidth": int64(20e9), "avail-switchover-bandwidth": int64(1e12), "downtime-limit": 2000,
 	}
-	if err := s.qemu.Execute(ctx, "migrate-set-parameters", parameters, nil); err != nil {
-		return err
-	}
+	return s.qemu.Execute(ctx, "migrate-set-parameters", parameters, nil)
+}
+
+// startMigration makes QEMU migrate into our end of a socketpair.
+func (s *source) startMigration(ctx context.Context) error {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return err

@@ -105,6 +105,9 @@ func (t *tracer) run(ctx context.Context) error {
 	if t.hasher, err = newHasher(key); err != nil {
 		return err
 	}
+	if err := t.configure(within); err != nil {
+		return err
+	}
 	if err := t.startMigration(within); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func files(s *linktest.Site, name string) Files {
 	return Files{Cert: cert, Key: key, CA: ca}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func load(t *testing.T, f Files) *tls.Config {
 }
 
 // loopback returns both ends of a TCP connection.
-func loopback(t *testing.T) (client, server *net.TCPConn) {
+func loopback(t testing.TB) (client, server *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

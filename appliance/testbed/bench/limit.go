@@ -60,8 +60,9 @@ func limitOf(memory io.Reader, carry func(contents []byte) error) (int64, error)
 }
 
 // measureLimit dumps the guest's memory and weighs it, in bytes and in the work that they
-// make. The guest is stopped while it is dumped. All of its RAM lies below the PCI hole at this size (hw/i386/pc_q35.c).
-func (g *rig) measureLimit(ctx context.Context) (_ int64, cpu time.Duration, err error) {
+// make. The guest is stopped meanwhile: it would be at work beside that. All of its RAM
+// lies below the PCI hole at this size (hw/i386/pc_q35.c).
+func (g *rig) measureLimit(ctx context.Context) (bytes int64, cpu time.Duration, err error) {
 	q, err := qmp.Dial(ctx, g.Runners[g.At].MoveSocket(guestName, g.Epoch))
 	if err != nil {
 		return 0, 0, err
@@ -72,10 +73,15 @@ func (g *rig) measureLimit(ctx context.Context) (_ int64, cpu time.Duration, err
 	if err := q.Execute(ctx, "stop", nil, nil); err != nil {
 		return 0, 0, err
 	}
-	dumped := q.Execute(ctx, "pmemsave", map[string]any{"val": 0, "size": g.load.memoryMiB() << 20, "filename": path}, nil)
-	if err := errors.Join(dumped, q.Execute(ctx, "cont", nil, nil)); err != nil {
-		return 0, 0, err
+	err = q.Execute(ctx, "pmemsave", map[string]any{"val": 0, "size": g.load.memoryMiB() << 20, "filename": path}, nil)
+	if err == nil {
+		bytes, cpu, err = g.weigh(path)
 	}
+	return bytes, cpu, errors.Join(err, q.Execute(ctx, "cont", nil, nil))
+}
+
+// weigh a dump of the guest's memory.
+func (g *rig) weigh(path string) (bytes int64, cpu time.Duration, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, 0, err
@@ -87,7 +93,7 @@ func (g *rig) measureLimit(ctx context.Context) (_ int64, cpu time.Duration, err
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	bytes, err := limitOf(bufio.NewReaderSize(f, 1<<20), w.carry)
+	bytes, err = limitOf(bufio.NewReaderSize(f, 1<<20), w.carry)
 	cpu, ended := w.end()
 	return bytes, cpu, errors.Join(err, ended)
 }

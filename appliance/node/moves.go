@@ -156,7 +156,7 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	if err := dir.create(); err != nil {
 		return err
 	}
-	f := following{move: m, role: role, ended: make(chan gateway.Result, 1)}
+	f := following{move: m, role: role}
 	f.again = gateway.NewRecommit(func() bool { return n.commitAgain(m) })
 	f.guard = gateway.NewGuard(m.BudgetMs, n.site.Move.MarginMs, func() { n.endSilentGateway(m) }, func() { n.commitUnheard(m, f.again) })
 	var arrives *gateway.Arrival
@@ -167,15 +167,7 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	if err != nil {
 		return err
 	}
-	err = g.Begin(cfg, func(line []byte) {
-		var e gateway.Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			n.log.Warn("a gateway's line is not understood", "move", m.ID, "error", err)
-			return
-		}
-		if e.Result != nil && e.Phase == "" {
-			f.ended <- *e.Result
-		}
+	err = g.Begin(cfg, func(e gateway.Event) {
 		if role == source {
 			f.guard.Saw(e)
 		} else {
@@ -208,7 +200,6 @@ type following struct {
 	role  string
 	guard *gateway.Guard
 	again *gateway.Recommit // of a source
-	ended chan gateway.Result
 }
 
 // commitUnheard: a source's gateway waits for RUNNING for longer than it takes.
@@ -239,12 +230,12 @@ func (n *Node) endSilentGateway(m core.Move) {
 func (n *Node) followGateway(g *gatewayProcess, f following) {
 	<-g.Done
 	f.guard.Ended()
+	if g.Garbled != nil {
+		n.log.Warn("a gateway was not understood", "move", f.move.ID, "error", g.Garbled)
+	}
 	r := core.MoveResult{Move: f.move.ID, Outcome: core.Failed, Why: "its gateway ended without a word"}
-	var result gateway.Result
-	select {
-	case result = <-f.ended:
-		r.Outcome, r.Why = outcomes[result.Outcome], result.Reason
-	default:
+	if g.Result != nil {
+		r.Outcome, r.Why = outcomes[g.Result.Outcome], g.Result.Reason
 	}
 	if r.Outcome == "" {
 		r.Outcome = core.Failed
@@ -260,8 +251,8 @@ func (n *Node) followGateway(g *gatewayProcess, f following) {
 	n.observe() // core must have looked after the gateway's end
 	n.loop.post(n.ctx, r)
 	n.observe()
-	if f.role == source && result.LinkBroke {
-		n.tryAgain(f.move, result)
+	if f.role == source && g.Result != nil && g.Result.LinkBroke {
+		n.tryAgain(f.move, *g.Result)
 	}
 }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,22 +105,20 @@ func (n *Node) Trace(ctx context.Context, by api.Caller, r api.TraceRequest, tel
 	n.log.Info("trace", "guest", r.Guest, "seconds", r.Seconds, "by", by.Name, "role", by.Role)
 	path := filepath.Join(dir, "trace")
 	cfg := gateway.TraceConfig{Guest: r.Guest, QMP: n.hypervisor.MoveSocket(r.Guest, epoch), Path: path, Ms: 1000 * r.Seconds, RAMBytes: n.ramBytes(r.Guest)}
-	lines, ended, err := n.startTrace(ctx, rec, dir, cfg)
+	lines, g, err := n.startTrace(ctx, rec, dir, cfg)
 	if err != nil {
 		return err
 	}
 	for e := range lines {
 		tell(traceLine(e))
 	}
-	select {
-	case result := <-ended:
-		if result.Outcome == gateway.Recorded {
-			return sendFile(path, tell)
-		}
-		return fmt.Errorf("trace guest %s: %s", r.Guest, result.Reason)
-	default:
+	switch {
+	case g.Result == nil:
 		return fmt.Errorf("trace guest %s: its gateway ended without a word", r.Guest)
+	case g.Result.Outcome != gateway.Recorded:
+		return fmt.Errorf("trace guest %s: %s", r.Guest, g.Result.Reason)
 	}
+	return sendFile(path, tell)
 }
 
 // traceable refuses what this host cannot record, and says which copy it is.
@@ -170,28 +167,21 @@ func (n *Node) traceDir(guest string) (string, error) {
 const traceGrace = 10 * time.Second
 
 // startTrace runs the gateway. When ctx or the daemon ends it is told to let go,
-// whether or not somebody reads the lines, which end when it is gone.
-func (n *Node) startTrace(ctx context.Context, rec *recording, dir string, cfg gateway.TraceConfig) (<-chan gateway.Event, <-chan gateway.Result, error) {
-	lines, ended := make(chan gateway.Event, 64), make(chan gateway.Result, 1)
+// whether or not somebody reads the lines, which end when it is gone and has its result.
+func (n *Node) startTrace(ctx context.Context, rec *recording, dir string, cfg gateway.TraceConfig) (<-chan gateway.Event, *child.Gateway, error) {
+	lines := make(chan gateway.Event, 64)
 	g, err := child.Start(n.binary, "trace", dir, nil)
 	if err != nil {
 		n.traces.gone(cfg.Guest)
 		return nil, nil, err
 	}
-	err = g.Begin(cfg, func(line []byte) {
-		var e gateway.Event
-		switch {
-		case json.Unmarshal(line, &e) != nil: // the result is missed at the end
-		case e.Result != nil:
-			select {
-			case ended <- *e.Result:
-			default: // there is one
-			}
-		default:
-			select {
-			case lines <- e:
-			default: // a slow reader misses a line of progress
-			}
+	err = g.Begin(cfg, func(e gateway.Event) {
+		if e.Result != nil {
+			return
+		}
+		select {
+		case lines <- e:
+		default: // a slow reader misses a line of progress
 		}
 	})
 	if err != nil {
@@ -208,9 +198,12 @@ func (n *Node) startTrace(ctx context.Context, rec *recording, dir string, cfg g
 		<-g.Done
 		daemon()
 		n.traces.gone(cfg.Guest)
+		if g.Garbled != nil {
+			n.log.Warn("a gateway was not understood", "guest", cfg.Guest, "error", g.Garbled)
+		}
 		close(lines)
 	}()
-	return lines, ended, nil
+	return lines, g, nil
 }
 
 func traceLine(e gateway.Event) api.TraceLine {

@@ -1,7 +1,6 @@
 package pair
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -14,7 +13,6 @@ import (
 // Gateway is a process of `bumpless gateway ROLE`, and its daemon's end of it.
 type Gateway struct {
 	*child.Gateway
-	Result *gateway.Result // what its last line said, once Done is closed; nil: it ended without a word
 
 	role      string
 	addresses chan []string // of a destination that listens
@@ -54,19 +52,12 @@ func (p *Pair) spawn(host, role, dir string) (*Gateway, error) {
 
 // Begin hands a gateway its configuration. It is killed if that does not work.
 func (g *Gateway) Begin(config any, saw func(gateway.Event)) error {
-	return g.Gateway.Begin(config, func(line []byte) {
-		var e gateway.Event
-		if json.Unmarshal(line, &e) != nil {
-			return
-		}
+	return g.Gateway.Begin(config, func(e gateway.Event) {
 		if len(e.Addresses) > 0 {
 			select {
 			case g.addresses <- e.Addresses:
 			default:
 			}
-		}
-		if e.Result != nil && e.Phase == "" {
-			g.Result = e.Result
 		}
 		saw(e)
 	})

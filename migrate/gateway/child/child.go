@@ -28,9 +28,13 @@ type Gateway struct {
 	Cmd  *exec.Cmd
 	Done chan struct{} // closed when it has ended, and its last line was handed on
 
+	// Once Done is closed.
+	Result  *gateway.Result // what its last line said; nil: it ended without a word
+	Garbled error           // of its first line that was not understood; nil: all were
+
 	role  string
 	stdin io.WriteCloser
-	saw   atomic.Pointer[func(line []byte)] // from Begin on
+	saw   atomic.Pointer[func(gateway.Event)] // from Begin on
 }
 
 // Start a gateway: source, destination or trace. What it logs is appended to ROLE.log
@@ -76,7 +80,7 @@ func (g *Gateway) follow(stdout io.Reader) {
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	for lines.Scan() {
 		if saw := g.saw.Load(); saw != nil { // else it has not begun
-			(*saw)(lines.Bytes())
+			g.hear(lines.Bytes(), *saw)
 		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
@@ -85,13 +89,27 @@ func (g *Gateway) follow(stdout io.Reader) {
 	_ = g.Cmd.Wait() // its last line says how it ended
 }
 
+// hear a line.
+func (g *Gateway) hear(line []byte, saw func(gateway.Event)) {
+	var e gateway.Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		if g.Garbled == nil {
+			g.Garbled = fmt.Errorf("a line of the %s gateway is not understood: %w", g.role, err)
+		}
+		return
+	}
+	if e.Result != nil && e.Phase == "" {
+		g.Result = e.Result
+	}
+	saw(e)
+}
+
 // Expect tells a source's gateway of a move whose destination is being prepared.
 func (g *Gateway) Expect(e gateway.Expected) error { return g.hand(e) }
 
-// Begin hands it its configuration. saw is called with each line that it says from now
-// on, in order, from one goroutine, which has returned before Done is closed; a line is
-// valid until it returns, and a gateway.Event.
-func (g *Gateway) Begin(config any, saw func(line []byte)) error {
+// Begin hands it its configuration. saw is called with each event that it tells from now
+// on, in order, from one goroutine, which has returned before Done is closed.
+func (g *Gateway) Begin(config any, saw func(gateway.Event)) error {
 	g.saw.Store(&saw)
 	return g.hand(config)
 }

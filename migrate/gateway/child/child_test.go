@@ -31,22 +31,35 @@ func started(t *testing.T, script string) (g *Gateway, dir string) {
 	return g, dir
 }
 
-// heard is what a gateway says.
+// heard is what a gateway tells.
 type heard struct {
-	mu    sync.Mutex
-	lines []string
+	mu     sync.Mutex
+	phases []string
 }
 
-func (h *heard) saw(line []byte) {
+func (h *heard) saw(e gateway.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lines = append(h.lines, string(line))
+	h.phases = append(h.phases, string(e.Phase))
 }
 
 func (h *heard) all() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return strings.Join(h.lines, "|")
+	return strings.Join(h.phases, "|")
+}
+
+// notes makes a script write what it is given to a file beside the binary.
+const notes = `given="${0%/*}/given"; `
+
+// given to a gateway whose script begins with notes.
+func given(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "given"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func ends(t *testing.T, g *Gateway) {
@@ -58,8 +71,10 @@ func ends(t *testing.T, g *Gateway) {
 	}
 }
 
-func TestAGatewayIsGivenLinesAndSaysLines(t *testing.T) {
-	g, dir := started(t, `echo "$@" >&2; while read line; do echo "$line"; done`)
+func TestAGatewayIsGivenLinesAndTellsEvents(t *testing.T) {
+	g, dir := started(t, notes+`echo "$@" >&2
+while read line; do echo "$line" >>"$given"; echo '{"phase":"stream"}'; done
+echo '{"result":{"outcome":"moved","stop_ms":7}}'`)
 	var h heard
 	if err := g.Expect(gateway.Expected{PID: 7}); err != nil {
 		t.Fatal(err)
@@ -71,9 +86,18 @@ func TestAGatewayIsGivenLinesAndSaysLines(t *testing.T) {
 	g.Refuse("no lease")
 	g.LetGo()
 	ends(t, g)
-	want := `{"budget_ms":300}|{"command":"go","reason":""}|{"command":"no","reason":"no lease"}`
-	if got := h.all(); !strings.HasSuffix(got, want) {
+	want := `{"budget_ms":300}
+{"command":"go","reason":""}
+{"command":"no","reason":"no lease"}
+`
+	if got := given(t, dir); !strings.HasSuffix(got, want) { // what was expected comes first
 		t.Errorf("it was given %s; want %s at the end", got, want)
+	}
+	if got := h.all(); !strings.HasSuffix(got, "stream|stream|stream|") {
+		t.Errorf("it told %q; want three phases and its result", got)
+	}
+	if g.Result == nil || g.Result.Outcome != gateway.Moved || g.Result.StopMs != 7 || g.Garbled != nil {
+		t.Errorf("it ended with %+v, %v; want its result", g.Result, g.Garbled)
 	}
 	if log, err := os.ReadFile(filepath.Join(dir, "source.log")); err != nil || string(log) != "gateway source\n" {
 		t.Errorf("its log has %q, %v; want its arguments", log, err)
@@ -83,9 +107,28 @@ func TestAGatewayIsGivenLinesAndSaysLines(t *testing.T) {
 	}
 }
 
+func TestALineThatIsNotUnderstoodIsKeptAsAnError(t *testing.T) {
+	g, _ := started(t, `read line
+echo '{"phase":"stream"}'
+echo 'panic: out of memory'
+echo '{"phase":7}'
+echo '{"phase":"stop"}'`)
+	var h heard
+	if err := g.Begin(struct{}{}, h.saw); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, g)
+	if got := h.all(); got != "stream|stop" || g.Result != nil {
+		t.Errorf("it told %q and ended with %+v; want two phases and no result", got, g.Result)
+	}
+	if g.Garbled == nil || !strings.Contains(g.Garbled.Error(), "a line of the source gateway is not understood") || !strings.Contains(g.Garbled.Error(), "'p'") {
+		t.Errorf("Garbled = %v; want the first of the two lines", g.Garbled)
+	}
+}
+
 func TestAGatewayThatSaysNoEndOfALineIsKilled(t *testing.T) {
 	g, _ := started(t, `read line; head -c 2000000 /dev/zero; sleep 600`)
-	if err := g.Begin(struct{}{}, func([]byte) {}); err != nil {
+	if err := g.Begin(struct{}{}, func(gateway.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	ends(t, g)
@@ -98,12 +141,9 @@ func TestAGatewayThatDoesNotGiveUpIsKilled(t *testing.T) {
 }
 
 func TestAGatewayThatGivesUpIsLeftTime(t *testing.T) {
-	g, _ := started(t, `read line; echo "$line"`)
-	var h heard
-	saw := h.saw
-	g.saw.Store(&saw)
+	g, dir := started(t, notes+`read line; sleep 0.1; echo "$line" >"$given"`)
 	g.Abort(context.Background(), patience, "the move is over")
-	if got, want := h.all(), `{"command":"abort","reason":"the move is over"}`; got != want {
+	if got, want := given(t, dir), `{"command":"abort","reason":"the move is over"}`+"\n"; got != want {
 		t.Errorf("it was given %s; want %s", got, want)
 	}
 }
@@ -126,7 +166,7 @@ func TestAGatewayThatCannotBeStartedIsAnError(t *testing.T) {
 func TestAGatewayThatDiedBeforeItBeganIsAnError(t *testing.T) {
 	g, _ := started(t, `exit 0`)
 	ends(t, g)
-	if err := g.Begin(struct{}{}, func([]byte) {}); err == nil || !strings.Contains(err.Error(), "hand it its configuration") {
+	if err := g.Begin(struct{}{}, func(gateway.Event) {}); err == nil || !strings.Contains(err.Error(), "hand it its configuration") {
 		t.Errorf("Begin() = %v; want an error", err)
 	}
 	g.Say("go") // harmless

@@ -3,11 +3,8 @@ package gateway
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"sync"
 	"time"
 
 	"bumpless/migrate/link"
@@ -28,7 +25,7 @@ func (s *source) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conns, err := s.introduceAll(ctx, config, raws)
+	conns, err := introduceAll(ctx, raws, identity{config, s.cfg.Peer, &s.meter}, func(i int) hello { return s.introduction(i, len(raws)) })
 	if err != nil {
 		return err
 	}
@@ -56,48 +53,13 @@ func (s *source) connect(ctx context.Context) error {
 	return nil
 }
 
-// introduceAll shakes hands over all connections at a time: over a long way one after
-// the other takes as long as a pass. The first failure ends the others.
-func (s *source) introduceAll(ctx context.Context, config *tls.Config, raws []*net.TCPConn) ([]link.Conn, error) {
-	conns, failed := make([]link.Conn, len(raws)), make(chan error, len(raws))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var all sync.WaitGroup
-	for i, raw := range raws {
-		all.Go(func() {
-			var err error
-			if conns[i], err = s.introduce(ctx, config, raw, i, len(raws)); err != nil {
-				failed <- fmt.Errorf("connect to %s: %w", raw.RemoteAddr(), err)
-				cancel()
-			}
-		})
-	}
-	all.Wait()
-	select {
-	case err := <-failed:
-		for _, raw := range raws {
-			raw.Close()
-		}
-		return nil, err
-	default:
-		return conns, nil
-	}
-}
-
-// introduce one of so many connections.
-func (s *source) introduce(ctx context.Context, config *tls.Config, raw *net.TCPConn, number, total int) (link.Conn, error) {
-	c, err := link.Client(raw, config, s.cfg.Peer, &s.meter)
-	if err != nil {
-		return c, err
-	}
-	if err := c.HandshakeContext(ctx); err != nil {
-		return c, err
-	}
+// introduction of one of so many connections.
+func (s *source) introduction(number, total int) hello {
 	h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Connection: number, Total: total, Disks: len(s.cfg.LocalDisks)}
 	if number == 0 {
 		h.Key, h.Slots, h.Kinds = s.key, s.slots(s.cfg.RAMBytes, total), int(link.LastKind)
 	}
-	return c, writeHello(c, h)
+	return h
 }
 
 // slots that each connection keeps, of a guest with so much RAM. What is never

@@ -1,12 +1,16 @@
 package gateway
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync"
 	"time"
+
+	"bumpless/migrate/link"
 )
 
 // dialAll makes n connections over every address in turn, so that both LANs
@@ -53,4 +57,51 @@ func dialEach(addresses []string, timeout time.Duration) ([]*net.TCPConn, []erro
 	}
 	all.Wait()
 	return conns, errs
+}
+
+// identity is what this end of connections is, and who the other one must be.
+type identity struct {
+	config *tls.Config
+	peer   string
+	meter  *link.Meter
+}
+
+// introduceAll shakes hands over all connections at a time, and says HELLO over each:
+// over a long way one after the other takes as long as a pass. The first failure ends
+// all of them.
+func introduceAll(ctx context.Context, raws []*net.TCPConn, as identity, say func(i int) hello) ([]link.Conn, error) {
+	conns, failed := make([]link.Conn, len(raws)), make(chan error, len(raws))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	for i, raw := range raws {
+		all.Go(func() {
+			var err error
+			if conns[i], err = introduce(ctx, raw, as, say(i)); err != nil {
+				failed <- fmt.Errorf("connect to %s: %w", raw.RemoteAddr(), err)
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-failed:
+		for _, raw := range raws {
+			raw.Close()
+		}
+		return nil, err
+	default:
+		return conns, nil
+	}
+}
+
+func introduce(ctx context.Context, raw *net.TCPConn, as identity, h hello) (link.Conn, error) {
+	c, err := link.Client(raw, as.config, as.peer, as.meter)
+	if err != nil {
+		return c, err
+	}
+	if err := c.HandshakeContext(ctx); err != nil {
+		return c, err
+	}
+	return c, writeHello(c, h)
 }

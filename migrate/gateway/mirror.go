@@ -64,16 +64,27 @@ func (s *source) connectDisks(ctx context.Context, config *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	for i, raw := range raws {
-		if err := s.connectDisk(ctx, config, raw, i+1); err != nil {
-			for _, raw := range raws[i:] {
-				raw.Close()
-			}
-			return fmt.Errorf("connect disk %d to %s: %w", i+1, raw.RemoteAddr(), err)
-		}
-	}
 	if len(raws) < n {
+		for _, raw := range raws {
+			raw.Close()
+		}
 		return fmt.Errorf("connect the disks: %d of %d connections", len(raws), n)
+	}
+	conns, err := introduceAll(ctx, raws, identity{config, s.cfg.Peer, &s.mirrors.meter}, func(i int) hello {
+		return hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Total: s.cfg.Connections, Disk: i + 1, Disks: n}
+	})
+	if err != nil {
+		return fmt.Errorf("connect the disks: %w", err)
+	}
+	for i, c := range conns {
+		t, err := newTunnel(c, raws[i])
+		if err != nil {
+			for _, c := range conns[i:] {
+				c.Cut()
+			}
+			return err
+		}
+		s.mirrors.tunnels = append(s.mirrors.tunnels, t)
 	}
 	return nil
 }
@@ -84,26 +95,6 @@ func (m *mirrors) conns() (list []link.Conn) {
 		list = append(list, t.conn)
 	}
 	return list
-}
-
-func (s *source) connectDisk(ctx context.Context, config *tls.Config, raw *net.TCPConn, number int) error {
-	c, err := link.Client(raw, config, s.cfg.Peer, &s.mirrors.meter)
-	if err != nil {
-		return err
-	}
-	if err := c.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	t, err := newTunnel(c, raw)
-	if err != nil {
-		return err
-	}
-	h := hello{Move: s.cfg.Move, Guest: s.cfg.Guest, Total: s.cfg.Connections, Disk: number, Disks: len(s.mirrors.nodes)}
-	if err := writeHello(c, h); err != nil {
-		return err
-	}
-	s.mirrors.tunnels = append(s.mirrors.tunnels, t)
-	return nil
 }
 
 // mirrorDisks begins to mirror every local disk and returns when all are in

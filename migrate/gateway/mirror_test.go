@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bumpless/migrate/link/linktest"
 	"bumpless/migrate/qmp"
 )
 
@@ -209,5 +210,46 @@ func TestAGuestThatSomebodyElsePausesIsNoticed(t *testing.T) {
 		if err := s.lookAtMirrors(s.qemu); (err == nil) != ok {
 			t.Errorf("a guest that is %s: lookAtMirrors() = %v", status, err)
 		}
+	}
+}
+
+// A destination that has eight local disks is 150 ms away.
+func TestTheDisksConnectionsShakeHandsAtATime(t *testing.T) {
+	const delay = 150 * time.Millisecond
+	site := linktest.NewSite(t)
+	here, err := files(site, "src").Load()
+	must(t, err)
+	there, err := files(site, "dst").Load()
+	must(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	d := &destination{cfg: DestinationConfig{Move: "m", Guest: "g", Peer: "src"}}
+	callers := make(chan caller, maxLocalDisks)
+	go func() {
+		for raw, err := l.Accept(); err == nil; raw, err = l.Accept() {
+			go func() { callers <- d.greet(context.Background(), raw.(*net.TCPConn), there) }()
+		}
+	}()
+	v := &valve{t: t}
+	v.delay.Store(int64(delay))
+	s := &source{cfg: SourceConfig{Move: "m", Guest: "g", Peer: "dst", Connections: 2, LocalDisks: make([]string, maxLocalDisks), Addresses: []string{v.to(l.Addr().String())}}}
+	begun := time.Now()
+	must(t, s.connectDisks(within(t, 20*time.Second), here))
+	seen := map[int]bool{}
+	for range maxLocalDisks {
+		c := <-callers
+		must(t, c.err)
+		seen[c.hello.Disk] = true
+		defer c.conn.Cut()
+	}
+	if took := time.Since(begun); took > maxLocalDisks*delay {
+		t.Errorf("it took %v; want the time of one handshake over %v each way", took, delay)
+	}
+	if len(seen) != maxLocalDisks || len(s.mirrors.tunnels) != maxLocalDisks {
+		t.Errorf("disks %v were introduced, %d tunnels; want all %d", seen, len(s.mirrors.tunnels), maxLocalDisks)
+	}
+	for _, t := range s.mirrors.tunnels {
+		t.cut()
 	}
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -24,14 +25,22 @@ type Meter struct{ Sent, Received atomic.Int64 }
 type wire struct {
 	net.Conn
 	meter *Meter
+	ahead *bufio.Reader // of Conn: TLS reads a record of 16 KiB at a time
 
 	mu        sync.Mutex // TLS may answer from the reader's goroutine
 	gathering bool
 	kept      []byte
 }
 
+// readAhead of what the kernel has, in bytes.
+const readAhead = 64 << 10
+
+func newWire(raw net.Conn, meter *Meter) *wire {
+	return &wire{Conn: raw, meter: meter, ahead: bufio.NewReaderSize(raw, readAhead)}
+}
+
 func (w *wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
+	n, err := w.ahead.Read(b)
 	w.meter.Received.Add(int64(n))
 	return n, err
 }
@@ -146,7 +155,7 @@ func Client(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 	config = config.Clone()
 	config.ServerName = peerName
 	config.DynamicRecordSizingDisabled = true // small records first, after each second of silence: the stop phase is one
-	w := &wire{Conn: raw, meter: meter}
+	w := newWire(raw, meter)
 	return Conn{tls.Client(w, config), raw, w}, nil
 }
 
@@ -163,7 +172,7 @@ func Server(raw *net.TCPConn, config *tls.Config, peerName string, meter *Meter)
 		}
 		return state.PeerCertificates[0].VerifyHostname(peerName)
 	}
-	w := &wire{Conn: raw, meter: meter}
+	w := newWire(raw, meter)
 	return Conn{tls.Server(w, config), raw, w}, nil
 }
 

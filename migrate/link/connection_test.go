@@ -1,9 +1,11 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -190,5 +192,31 @@ func TestTheKernelKnowsTheRoundTrip(t *testing.T) {
 	c.Cut()
 	if d := c.RoundTrip(); d != 0 {
 		t.Errorf("RoundTrip() of a connection that was cut = %v; want 0", d)
+	}
+}
+
+// arrived is a connection on which all is there already.
+type arrived struct {
+	net.Conn
+	data  *bytes.Reader
+	reads int
+}
+
+func (a *arrived) Read(b []byte) (int, error) {
+	a.reads++
+	return a.data.Read(b)
+}
+
+func TestWhatHasArrivedIsTakenManyRecordsAtATime(t *testing.T) {
+	const record, records = 16 << 10, 32
+	var m Meter
+	a := &arrived{data: bytes.NewReader(make([]byte, record*records))}
+	w := newWire(a, &m)
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{w}, make([]byte, record))
+	if err != nil || n != record*records || m.Received.Load() != n {
+		t.Errorf("%d bytes came, %d were counted, %v; want %d", n, m.Received.Load(), err, record*records)
+	}
+	if most := records/4 + 1; a.reads > most {
+		t.Errorf("%d records took %d reads; want at most %d", records, a.reads, most)
 	}
 }

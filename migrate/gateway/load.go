@@ -12,7 +12,7 @@ type load struct {
 	contentBytes int64
 	heldBytes    int64   // of held pages, whatever they hold
 	ratio        float64 // that it, and what the last pass brought, is expected to compress to
-	sending      int     // batches
+	leavingBytes int64   // of contents that are being written, at most
 	sentSteady   int     // of what the last pass brought: see policy.Brought
 	regions      int     // 0 while the bulk is being sent
 }
@@ -22,7 +22,7 @@ func (l load) queuedBytes() int64 { return max(0, l.contentBytes-l.heldBytes) }
 // load after a pass that brought fresh pages.
 func (t *table) load(fresh int) load {
 	t.mu.Lock()
-	l := load{contentBytes: int64(t.pages.Pending()) * stream.PageSize, heldBytes: int64(t.pages.Held()) * stream.PageSize, sending: t.sending,
+	l := load{contentBytes: int64(t.pages.Pending()) * stream.PageSize, heldBytes: int64(t.pages.Held()) * stream.PageSize, leavingBytes: int64(t.leaving) * stream.PageSize,
 		ratio: t.pages.Ratio(fresh), sentSteady: t.pages.SentSteady()}
 	waiting := t.pages.Waiting()
 	t.mu.Unlock()

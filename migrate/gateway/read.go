@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"bumpless/migrate/link"
-	"bumpless/migrate/pages"
 	"bumpless/migrate/policy"
 	"bumpless/migrate/stream"
 )
@@ -280,7 +279,7 @@ func (s *source) decide(brought policy.Brought, before, elapsed time.Duration, a
 	n := s.passes.Add(1) - 1
 	situation := policy.Situation{
 		Now: time.Since(s.began), Pass: n, AllSentOnce: arrived,
-		PendingBytes:  l.contentBytes + int64(l.sending*pages.BatchContents*stream.PageSize),
+		PendingBytes:  l.contentBytes + l.leavingBytes,
 		ArrivedBytes:  int64(brought.Arrived) * stream.PageSize,
 		Dirtying:      before,
 		FreshBytes:    brought.LastLook(before, elapsed+policy.StopAllowance) * stream.PageSize,

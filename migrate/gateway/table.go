@@ -29,6 +29,7 @@ type table struct {
 
 	kinds   link.Kind // that the destination knows, up to this one
 	sending int       // batches taken and not yet written
+	leaving int       // contents that those have, at most
 	busy    busy
 	closed  bool
 	dry     bool // the senders had nothing to do since somebody looked last
@@ -253,6 +254,7 @@ func (t *table) takeSome(connection int, batch *batch) (ok bool) {
 		t.fill(batch, line, connection)
 		if len(batch.pages) > 0 {
 			t.sending++
+			t.leaving += batch.room
 			return true
 		} // else all in the line had been dropped
 	}
@@ -340,6 +342,7 @@ func (t *table) put(batch *batch) (more bool) {
 	}
 	batch.shares(t.pages.Learn)
 	t.sending--
+	t.leaving -= batch.room
 	t.busy.add(batch.behind, time.Now())
 	t.changed.Broadcast()
 	return t.pages.Waits()

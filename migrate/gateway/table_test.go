@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"bumpless/migrate/pages"
 	"bumpless/migrate/policy"
 	"bumpless/migrate/policy/policytest"
 	"bumpless/migrate/stream"
@@ -221,5 +222,26 @@ func TestDrainedWaitsForWhatIsBeingWritten(t *testing.T) {
 	}
 	if ok, err := b.take(0, &work); ok || err != nil {
 		t.Errorf("take() of a closed table = %v, %v; want false", ok, err)
+	}
+}
+
+// Of a batch of the bulk 32 contents may be under way, of a later one 16: a pause that was
+// estimated with too few of them is too short.
+func TestWhatIsBeingWrittenCountsUntilItIs(t *testing.T) {
+	b := tableOf(t, rule{})
+	for pass, want := range []int64{pages.BulkContents * stream.PageSize, pages.BatchContents * stream.PageSize} {
+		b.page(t, 0, pass, 1)
+		var taken batch
+		if ok, err := b.take(0, &taken); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if got := b.load(0).leavingBytes; got != want {
+			t.Errorf("pass %d: %d bytes are being written, at most; want %d", pass+1, got, want)
+		}
+		b.put(&taken)
+		if got := b.load(0).leavingBytes; got != 0 {
+			t.Errorf("pass %d: %d bytes are being written; want none", pass+1, got)
+		}
+		b.passEnd(policy.Moment{})
 	}
 }

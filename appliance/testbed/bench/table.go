@@ -16,7 +16,7 @@ func print(to io.Writer, rows []Row) {
 		for _, m := range c.methods {
 			line("%s\t%s\t%d\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%.1f\t%.2f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.0f\t%d", c.load, linkName(c.linkBitsPerS, c.rttMs), c.budgetMs, m.method, c.limitText(m), m.success(),
 				m.preparation.median, m.total.text("%.2f", 1), m.blackout.text("%.0f", 1), m.stop.text("%.0f", 1), m.linkBytes.text("%.1f", 1e-6),
-				m.limitBytes.median/1e6, m.limitS.median, c.busyText(m), m.guestShare.text("%.0f", 100), m.sourceCPU.median, m.gatewayCPU.median, m.othersCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
+				m.limitBytes.median/1e6, m.limitS.median, m.busyText(), m.guestShare.text("%.0f", 100), m.sourceCPU.median, m.gatewayCPU.median, m.othersCPU.median, m.gatewayPeak.median/1e6, m.corrupt)
 		}
 	}
 	line("\nload\tlink\tbudget\tgoal (of %s)\tours\tQEMU's best, or relaxed\tratio\twanted\tverdict", defaultPolicy)
@@ -36,11 +36,11 @@ func ratioText(r float64) string {
 }
 
 // busyText is the limit by CPU time: of ours, since QEMU's methods neither seal nor prove.
-func (c comparison) busyText(m summary) string {
-	if isNative(m.method) {
+func (s summary) busyText() string {
+	if isNative(s.method) {
 		return "-"
 	}
-	return m.busy.text("%.2f", 1)
+	return s.busy.text("%.2f", 1)
 }
 
 // limitText is QEMU's downtime-limit; ours have none.

@@ -74,8 +74,12 @@ func newWork(source, destination link.Files, sourceName, destinationName string)
 	if w.conn, err = link.Client(here, from, destinationName, &link.Meter{}); err != nil {
 		return nil, err
 	}
+	if err := w.conn.Handshake(); err != nil {
+		w.conn.Cut()
+		return nil, err
+	}
 	w.out = link.NewWriter(&w.conn)
-	return w, w.conn.Handshake()
+	return w, nil
 }
 
 func newHash() (cipher.AEAD, error) {

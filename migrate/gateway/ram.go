@@ -134,6 +134,9 @@ func (r *ram) read(offset uint64, page []byte) error {
 // zeros of a page.
 var zeros [stream.PageSize]byte
 
+// maxPieces that the kernel writes at once (writev(2), IOV_MAX).
+const maxPieces = 1024
+
 // flush writes what waits.
 func (r *ram) flush() error {
 	if r == nil {
@@ -142,7 +145,7 @@ func (r *ram) flush() error {
 	left := r.waiting
 	r.waiting = r.waiting[:0]
 	for len(left) > 0 {
-		n, err := unix.Pwritev(int(r.file.Fd()), left, int64(r.at))
+		n, err := unix.Pwritev(int(r.file.Fd()), left[:min(len(left), maxPieces)], int64(r.at))
 		if err == nil && n%stream.PageSize != 0 {
 			err = fmt.Errorf("%d bytes of %d pages were taken", n, len(left))
 		}

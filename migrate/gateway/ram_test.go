@@ -181,3 +181,22 @@ func TestAQEMUThatDiesWhileItsMemoryIsWrittenEndsTheMoveBeforeTheStop(t *testing
 		t.Errorf("%+v after %d stops; want failed without one, since the destination's QEMU is gone", r, stops)
 	}
 }
+
+// A guest that clears what it has written sends a long run of zeros, and the kernel
+// takes 1024 pieces at a time (writev(2), IOV_MAX).
+func TestALongRunOfZerosIsWrittenToMemoryThatIsNotMapped(t *testing.T) {
+	const pages = 3000
+	file := unsealedMemory(t, pages*stream.PageSize)
+	r, err := openRAM(os.Getpid())
+	must(t, err)
+	defer r.close()
+	for _, data := range [][]byte{bytes.Repeat([]byte{1}, stream.PageSize), nil} {
+		for at := range uint64(pages) {
+			must(t, r.page(at*stream.PageSize, data, true))
+		}
+		must(t, r.flush())
+	}
+	if slices.ContainsFunc(slices.Collect(maps.Values(readMemory(t, file))), func(page string) bool { return page != "" }) {
+		t.Error("it is not all zeros")
+	}
+}

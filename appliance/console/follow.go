@@ -51,7 +51,7 @@ var phases = map[string]string{
 	"preparing": "destination makes room", "in-doubt": "COMMIT was sent and not answered: the log decides",
 	"connect": "connecting the gateways", "mirror": "mirroring the local disks, the guest runs", "stream": "sending memory, the guest runs", "about-to-stop": "asking whether the guest may be stopped",
 	"stop": "guest stopped", "drain": "sending what is left", "load": "destination loads the guest", "ready": "destination is ready, digests compared",
-	"commit": "committed: the source has given the guest up", "running": "guest runs at the destination", "rollback": "rolled back: guest runs on at the source",
+	"commit": "committed: the source has given the guest up", "running": "guest runs at the destination", "rollback": "rolling back", "resumed": "rolled back: guest runs on at the source",
 }
 
 // follower shows the progress of an order.

@@ -277,6 +277,7 @@ const (
 	Unheard    Phase = "unheard" // the link broke behind COMMIT
 	Running    Phase = "running"
 	Rollback   Phase = "rollback"
+	Resumed    Phase = "resumed" // it runs on at the source
 )
 
 // Event is a line of progress. AtMs counts from the start of the gateway.

@@ -16,7 +16,9 @@ import (
 //	                10 to 25 ms on a machine with 2 busy cores
 //	after ROLLBACK  at budget - margin/2: the gateway's own is the quicker one
 //	after COMMIT    at the budget: there is nothing to gain from waiting longer for RUNNING
-//	after RUNNING   10 s later: the guest is not held up, but the move is not over before
+//	after RUNNING, or RESUMED
+//	                12 s later: the guest is not held up, but the move is not over before;
+//	                to remove its disks' mirrors takes longer than half a margin
 //
 // RUNNING follows COMMIT within a few milliseconds. Where it does not within the
 // margin, or the link breaks, the daemon is told to send COMMIT again, to the
@@ -25,19 +27,19 @@ import (
 type Guard struct {
 	toRollBack, toResume, toRun time.Duration // since STOP was reported
 	margin                      time.Duration
-	toEnd                       time.Duration // since RUNNING
+	toEnd                       time.Duration // since the guest runs, here or there
 	kill, again                 func()
 
 	mu      sync.Mutex
 	stopped time.Time
 	timer   *time.Timer // nil before STOP
 	unheard *time.Timer // nil before COMMIT
-	ending  *time.Timer // nil before RUNNING
+	ending  *time.Timer // nil before RUNNING or RESUMED
 }
 
-// endWait is for a gateway to end after RUNNING: releaseWait and lastLineWait, and
-// some more.
-const endWait = 10 * time.Second
+// endWait is for a gateway to end when its guest runs: releaseWait or sweepWait, and
+// lastLineWait, and some more.
+const endWait = 12 * time.Second
 
 // NewGuard for one move; kill ends the gateway's process, again has COMMIT sent
 // again. Neither waits; both may be called at the same moment.
@@ -61,7 +63,7 @@ func (g *Guard) Saw(e Event) {
 		g.unheard = time.AfterFunc(g.margin, g.again)
 	case e.Phase == Unheard && g.unheard != nil && g.unheard.Stop():
 		go g.again()
-	case e.Phase == Running:
+	case e.Phase == Running || e.Phase == Resumed:
 		stopTimers(g.timer, g.unheard, g.ending)
 		g.ending = time.AfterFunc(g.toEnd, g.kill)
 	case e.Phase == "" && e.Result != nil:

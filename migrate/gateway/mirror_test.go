@@ -253,3 +253,44 @@ func TestTheDisksConnectionsShakeHandsAtATime(t *testing.T) {
 		t.cut()
 	}
 }
+
+// The guest runs on: its disks' mirrors may be removed for as long as that takes.
+func TestAGuardLeavesAGatewayAloneThatHasRolledBackAndRemovesItsMirrors(t *testing.T) {
+	const budgetMs, marginMs = 100, 30 // the margin is the site file's default
+	jobs := []string{inStepJob, `[{"id": "mirror-d0", "status": "concluded"}]`, `[]`}
+	s, _ := scripted(t, func(command string, nth int) string {
+		switch command {
+		case "query-jobs":
+			return jobs[min(nth, len(jobs))-1]
+		case "query-status":
+			return `{"status": "running"}`
+		case "query-named-block-nodes":
+			return `[{"node-name": "target-d0"}]`
+		}
+		return ""
+	})
+	killed := make(chan time.Duration, 1)
+	began := time.Now()
+	guard := NewGuard(budgetMs, marginMs, func() { killed <- time.Since(began) }, func() {})
+	s.report, s.began, s.send = guard.Saw, began, &sender{}
+	s.hurry, s.resume = make(chan struct{}), make(chan struct{})
+	ours, theirs, err := socketPair()
+	must(t, err)
+	defer theirs.Close()
+	s.pipe = ours
+
+	s.phase(Stopped)
+	time.Sleep((budgetMs - marginMs) * time.Millisecond)
+	s.rollback(began, context.DeadlineExceeded)
+	s.close()
+	guard.Saw(Event{Result: &s.result})
+
+	select {
+	case after := <-killed:
+		t.Errorf("it was killed %v after STOP, the guest ran on %.0f ms after it; want its result", after, s.result.StopMs)
+	default:
+	}
+	if s.result.Outcome != RolledBack || s.result.StopMs > budgetMs {
+		t.Errorf("%+v; want rolled back", s.result)
+	}
+}

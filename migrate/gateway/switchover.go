@@ -318,6 +318,7 @@ func (s *source) rollback(t0 time.Time, cause error) {
 		return
 	}
 	s.result.StopMs = ms(time.Since(t0))
+	s.phase(Resumed)
 	s.finish(RolledBack, reason)
 }
 

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
+
+	"bumpless/migrate/link"
 )
 
 // Between READY and COMMIT the link can break, and the destination give up. A
@@ -24,4 +27,21 @@ func TestADestinationThatIsLostBehindREADYIsNotCommittedTo(t *testing.T) {
 		t.Errorf("%s after %.1f ms: %q, committed %v; want rolled back, not committed", r.Outcome, r.StopMs, r.Reason, b.committed())
 	}
 	b.guest("src")
+}
+
+// READY and the link's end can be there together: what READY says counts, and so does
+// the break. A source that forgot it sent a COMMIT that nobody could hear.
+func TestABreakBehindREADYIsNotForgotten(t *testing.T) {
+	for range 100 { // a select of two that are ready picks either
+		s := &source{frames: make(chan link.Frame, 16), broken: make(chan error, 1), send: &sender{failed: make(chan error, 1)}}
+		cut := errors.New("cut")
+		s.frames <- link.Frame{Type: link.Ready}
+		s.broken <- cut
+		if _, err := s.expect(context.Background(), link.Ready); err != nil {
+			t.Fatalf("expect(READY) = %v; want the frame", err)
+		}
+		if err := s.lost(); !errors.Is(err, cut) {
+			t.Fatalf("lost() = %v before COMMIT; want %v", err, cut)
+		}
+	}
 }

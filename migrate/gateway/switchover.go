@@ -179,10 +179,10 @@ func (s *source) expect(ctx context.Context, want link.Type) (link.Frame, error)
 	case f := <-s.frames:
 		return s.check(f, want)
 	case err := <-s.broken:
-		// What came before the link broke still counts: a destination that has
-		// said RUNNING may go.
+		// What came before the link broke still counts, and so will the break.
 		select {
 		case f := <-s.frames:
+			s.fail(err)
 			return s.check(f, want)
 		default:
 		}

@@ -241,12 +241,16 @@ func (s *source) heardBy(ctx context.Context, t0 time.Time) (reason string, err 
 			}
 			s.result.Parts.CommitMs = ms(time.Since(t0))
 		case f := <-s.frames:
-			return s.saidRunning(f)
+			if err = s.saidRunning(f); err == nil {
+				return "", nil
+			}
 		case err = <-s.broken:
 			// What came before the link broke still counts.
 			select {
 			case f := <-s.frames:
-				return s.saidRunning(f)
+				if err = s.saidRunning(f); err == nil {
+					return "", nil
+				}
 			default:
 				err = fmt.Errorf("COMMIT was sent, RUNNING did not come: %w", err)
 			}
@@ -259,14 +263,15 @@ func (s *source) heardBy(ctx context.Context, t0 time.Time) (reason string, err 
 	return s.unheard(ctx, err)
 }
 
-func (s *source) saidRunning(f link.Frame) (reason string, err error) {
-	if _, err = s.check(f, link.Running); err != nil {
-		err = fmt.Errorf("COMMIT was sent, RUNNING did not come: %w", err)
+func (s *source) saidRunning(f link.Frame) error {
+	if _, err := s.check(f, link.Running); err != nil {
+		return fmt.Errorf("COMMIT was sent, RUNNING did not come: %w", err)
 	}
-	return "", err
+	return nil
 }
 
-// unheard waits for the daemon, which sends COMMIT another way. The stream to here
+// unheard waits for the daemon, which sends COMMIT another way, also where the
+// destination's gateway has given up: the guest is loaded. The stream to here
 // stays open: QEMU takes the disks' locks back when it breaks, and the destination
 // could not run.
 func (s *source) unheard(ctx context.Context, cause error) (reason string, err error) {

@@ -63,6 +63,19 @@ func TestAGuestWhoseContIsRefusedIsNotReportedAsRunning(t *testing.T) {
 // A source's QEMU takes its disks' locks back when its stream breaks; the guest
 // could not run at the destination then.
 func TestASourceThatIsNotAnsweredHoldsItsStreamUntilItIsToldThatTheGuestRuns(t *testing.T) {
+	for why, then := range map[string]func(h *host){
+		"the link breaks": func(h *host) {},
+		"the gateway gives up": func(h *host) {
+			_ = link.Write(h.conn, link.Frame{Type: link.Abort, Body: []byte("another connection broke")})
+			h.until(0)
+		},
+	} {
+		t.Run(why, func(t *testing.T) { holdsItsStream(t, then) })
+	}
+}
+
+// holdsItsStream checks what a source does whose destination does that after COMMIT.
+func holdsItsStream(t *testing.T, then func(h *host)) {
 	b := newBench(t)
 	runs := make(chan struct{})
 	b.source.CommitAgain, b.source.runs = true, runs
@@ -83,6 +96,7 @@ func TestASourceThatIsNotAnsweredHoldsItsStreamUntilItIsToldThatTheGuestRuns(t *
 		f, _ := h.until(link.Digest)
 		_ = link.Write(h.conn, link.Frame{Type: link.Ready, Body: f.Body})
 		h.until(link.Commit)
+		then(h)
 	})
 	if r.Outcome != Moved || r.StopMs < 50 || !strings.Contains(r.Reason, "the daemons say") {
 		t.Errorf("%s after %.0f ms: %q; want moved, by the daemons' word", r.Outcome, r.StopMs, r.Reason)

@@ -218,7 +218,8 @@ func (d *destination) load(ctx context.Context) error {
 	case <-d.all:
 	case err := <-d.failed:
 		select {
-		case <-d.all: // all had arrived before the link broke
+		case <-d.all: // all had arrived before the link broke; the break will count, as in next
+			d.failed <- err
 		default:
 			return err
 		}

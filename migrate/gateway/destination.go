@@ -67,6 +67,7 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 	defer d.close()
 	result := Result{Outcome: Failed}
 	err := d.run(ctx)
+	cancel() // a receiver that waits for QEMU holds what the rest of this needs
 	if err == nil {
 		result.Outcome = Moved
 	} else {

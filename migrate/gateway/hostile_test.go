@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,13 @@ type peer struct {
 
 func newPeer(t *testing.T) *peer {
 	t.Helper()
-	b := newBench(t)
+	p, _ := newPeers(t, newBench(t), 1)
+	return p
+}
+
+// newPeers is a source with so many connections: the first one, and all of them.
+func newPeers(t *testing.T, b *bench, connections int) (*peer, []link.Conn) {
+	t.Helper()
 	p := &peer{t: t, dst: b.dst, result: make(chan Result, 1)}
 	b.destination.RAMBytes = 1 << 30
 	b.dst.run()
@@ -40,20 +47,29 @@ func newPeer(t *testing.T) *peer {
 		})
 		p.result <- ended(r, err)
 	}()
-	raw, err := net.Dial("tcp", (<-addresses)[0])
-	must(t, err)
-	t.Cleanup(func() { raw.Close() })
-	must(t, raw.SetDeadline(time.Now().Add(20*time.Second)))
 	config, err := b.source.TLS.Load()
 	must(t, err)
-	p.conn, err = link.Client(raw.(*net.TCPConn), config, "dst", new(link.Meter))
-	must(t, err)
-	must(t, p.conn.Handshake())
-	must(t, writeHello(p.conn, hello{Move: "m", Guest: "g", Total: 1, Key: make([]byte, 16)}))
-	p.reader = link.NewReader(p.conn)
+	address := (<-addresses)[0]
+	var conns []link.Conn
+	for i := range connections {
+		raw, err := net.Dial("tcp", address)
+		must(t, err)
+		t.Cleanup(func() { raw.Close() })
+		must(t, raw.SetDeadline(time.Now().Add(20*time.Second)))
+		c, err := link.Client(raw.(*net.TCPConn), config, "dst", new(link.Meter))
+		must(t, err)
+		must(t, c.Handshake())
+		h := hello{Move: "m", Guest: "g", Connection: i, Total: connections}
+		if i == 0 {
+			h.Key = make([]byte, 16)
+		}
+		must(t, writeHello(c, h))
+		conns = append(conns, c)
+	}
+	p.conn, p.reader = conns[0], link.NewReader(conns[0])
 	_, err = readHello(p.reader, "m", "g")
 	must(t, err)
-	return p
+	return p, conns
 }
 
 var configFrame = link.Frame{Type: link.Config, Body: []byte("QEVM\x00\x00\x00\x03\x07\x00\x00\x00\x04fake")}
@@ -247,4 +263,63 @@ func TestASourceKeepsItsGuestFromAWrongDestination(t *testing.T) {
 			t.Errorf("%s: the source's guest is %s after %s", c.name, status, r.Outcome)
 		}
 	}
+}
+
+// The receiver of one connection waits for QEMU then, with what all of them share.
+func TestADestinationWhoseQEMUDoesNotReadEndsWithTheMove(t *testing.T) {
+	b := newBench(t)
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	b.dst.read = func(*fakeQEMU, *os.File) { <-over }
+	p, conns := newPeers(t, b, 2)
+	must(t, link.Write(p.conn, configFrame))
+	must(t, link.Write(p.conn, startFrame(1024*stream.PageSize)))
+	go func() {
+		for at := range uint32(1024) { // 4 MiB do not fit into a pipe
+			if link.Write(conns[1], pagesFrame(link.Page{Index: at, Version: 1, Data: pageOf(7)})) != nil {
+				return // it has had enough
+			}
+		}
+	}()
+	time.Sleep(300 * time.Millisecond) // until the pipe is full
+	must(t, link.Write(p.conn, link.Frame{Type: link.Abort, Body: []byte("tired")}))
+	select {
+	case r := <-p.result:
+		if r.Outcome != Failed || !strings.Contains(r.Reason, "gave up: tired") {
+			t.Errorf("%+v; want failed, since the source gave up", r)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it has not ended after 5 s")
+	}
+}
+
+// A PING waits for QEMU beside its connection; a second one waits for the first.
+func TestADestinationAnswersOnePINGAtATimeOfAConnection(t *testing.T) {
+	c, _, raw := linked(t)
+	defer raw.Close()
+	ours, theirs, err := socketPair()
+	must(t, err)
+	defer ours.Close()
+	defer theirs.Close()
+	_, err = ours.Write([]byte("what QEMU has not taken"))
+	must(t, err)
+	d := &destination{pipe: ours, out: stream.NewWriter(io.Discard, 4096), gone: make(chan struct{}), seats: []seat{{conn: c}}}
+	var flood bytes.Buffer
+	for range 1000 {
+		must(t, link.Write(&flood, link.Frame{Type: link.Ping, Body: make([]byte, 8)}))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- d.receiveAll(link.NewReader(&flood), 0) }()
+	time.Sleep(200 * time.Millisecond)
+	waiting := 0
+	for _, stack := range atWork() {
+		if strings.Contains(stack, "pongLater") {
+			waiting++
+		}
+	}
+	if waiting != 1 {
+		t.Errorf("%d goroutines wait to answer; want one", waiting)
+	}
+	close(d.gone)
+	<-ended
 }

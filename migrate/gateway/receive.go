@@ -10,6 +10,8 @@ import (
 	"bumpless/migrate/stream"
 )
 
+var errOver = errors.New("the move is over")
+
 // received is what the destination knows of one page.
 type received struct {
 	version uint32
@@ -29,6 +31,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 	}
 	var pages []link.Page
 	kept := d.newKeeper(d.slots)
+	answering := make(chan struct{}, 1) // a PING of this connection
 	for {
 		f, err := r.Read()
 		if err != nil {
@@ -39,7 +42,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 			select {
 			case <-d.started: // the blocks come over connection 0
 			case <-d.gone:
-				return errors.New("the move is over")
+				return errOver
 			}
 			var body []byte
 			if body, err = decompressor.Open(f); err != nil {
@@ -55,7 +58,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 		case link.Barrier:
 			err = d.barrier()
 		case link.Ping:
-			err = d.pong(f)
+			err = d.pong(f, answering)
 		case link.Config, link.Command, link.RAMStart:
 			err = d.passOn(f)
 		case link.Tail, link.Digest, link.Commit, link.Abort:
@@ -173,8 +176,17 @@ func (d *destination) writeRAM(k *keeper, p link.Page, index uint64, held bool) 
 	return d.ram.page(index*stream.PageSize, p.Data, held)
 }
 
-// pong answers a PING when QEMU has taken all before it.
-func (d *destination) pong(f link.Frame) error {
+// pong answers a PING when QEMU has taken all before it. One is answered at a time:
+// a peer that sends more waits, and costs no memory.
+func (d *destination) pong(f link.Frame, answering chan struct{}) error {
+	if len(f.Body) != 8 {
+		return fmt.Errorf("a PING frame of %d bytes, want 8", len(f.Body))
+	}
+	select {
+	case answering <- struct{}{}:
+	case <-d.gone:
+		return errOver
+	}
 	d.mu.Lock()
 	err := d.out.Flush()
 	d.mu.Unlock()
@@ -182,10 +194,14 @@ func (d *destination) pong(f link.Frame) error {
 		return fmt.Errorf("hand pages to QEMU: %w", err)
 	}
 	if untaken(d.pipe) == 0 {
+		defer func() { <-answering }()
 		return d.send(link.Frame{Type: link.Pong, Body: f.Body}, writeWait)
 	}
 	f.Body = bytes.Clone(f.Body)
-	go d.pongLater(f)
+	go func() {
+		defer func() { <-answering }()
+		d.pongLater(f)
+	}()
 	return nil
 }
 
@@ -193,7 +209,7 @@ func (d *destination) pong(f link.Frame) error {
 const untakenPoll = time.Millisecond
 
 // pongLater answers when QEMU has taken what is in the pipe: the connection is read
-// on meanwhile. There is one PING at a time of each connection.
+// on meanwhile.
 func (d *destination) pongLater(f link.Frame) {
 	ticker := time.NewTicker(untakenPoll)
 	defer ticker.Stop()

@@ -76,12 +76,12 @@ func (s *source) listen(r *link.Reader) {
 	for {
 		f, err := r.Read()
 		if err != nil {
-			s.broken <- fmt.Errorf("the link to the destination broke: %w", err)
+			s.fail(fmt.Errorf("the link to the destination broke: %w", err))
 			return
 		}
 		if f.Type == link.Pong && s.lag != nil {
 			if err := s.lag.pong(f.Body, time.Now()); err != nil {
-				s.broken <- fmt.Errorf("the destination sent %w", err)
+				s.fail(fmt.Errorf("the destination sent %w", err))
 				return
 			}
 			continue
@@ -90,7 +90,7 @@ func (s *source) listen(r *link.Reader) {
 		select {
 		case s.frames <- f:
 		default:
-			s.broken <- errors.New("the destination sent more frames than the protocol has")
+			s.fail(errors.New("the destination sent more frames than the protocol has"))
 			return
 		}
 	}

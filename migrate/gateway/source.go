@@ -52,6 +52,7 @@ type source struct {
 	resume   chan struct{} // closed when the rest of the stream may be read
 	leave    leave
 	ended    chan ending // the stream was read to its end
+	reading  sync.WaitGroup
 	frames   chan link.Frame
 	early    *link.Frame // READY, when it was seen before the end of DRAIN
 	broken   chan error
@@ -159,7 +160,6 @@ func (s *source) readOn() {
 
 func (s *source) close() {
 	s.readOn()
-	s.lookout.discard()
 	if s.passes.Load() > 0 {
 		s.table.close()
 	}
@@ -172,6 +172,8 @@ func (s *source) close() {
 	if s.pipe != nil {
 		s.pipe.Close()
 	}
+	s.reading.Wait()
+	s.lookout.discard() // the reader has not taken it
 	s.removeMirrors()
 	if s.qemu != nil {
 		s.qemu.Close()
@@ -290,7 +292,7 @@ func (s *source) stream(ctx context.Context) {
 	// The first window begins with the stream: a small guest over a fast link
 	// is through before a second one ends.
 	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
-	go s.read()
+	s.reading.Go(s.read)
 	go s.sampleRate(ctx)
 	if s.lag != nil {
 		for i, o := range s.send.conns {

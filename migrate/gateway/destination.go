@@ -225,7 +225,7 @@ func (d *destination) load(ctx context.Context) error {
 			return err
 		}
 	case <-ctx.Done():
-		return ctx.Err()
+		return late("memory was arriving", ctx)
 	}
 	want, err := d.next(ctx, link.Digest)
 	if err != nil {
@@ -332,7 +332,7 @@ func (d *destination) event(ctx context.Context, match func(qmp.Event) (bool, er
 		case err := <-d.failed:
 			return err
 		case <-ctx.Done():
-			return ctx.Err()
+			return late("QEMU was loading the guest", ctx)
 		}
 	}
 }

@@ -74,7 +74,8 @@
 // A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
 // source keeps about 3 % of RAMBytes and, where it cannot read the guest's memory
-// itself, at most twice HeldMiB, the destination 0.5 % of RAMBytes, and both
+// itself, at most twice HeldMiB, the destination 0.7 % of RAMBytes and 0.1 % for each
+// connection, and both
 // DeltaCacheMiB, which are half of RAMBytes unless it is set; a peer or a guest that
 // claims more is refused before memory is taken.
 //
@@ -152,11 +153,13 @@
 //
 // Of an idle Debian guest's pages that hold something, 30 % hold what another one
 // holds, too. Such a page goes as the number of the slot that has its content
-// (link.Same), if the bytes agree: a hash only says where to look. A page that was
+// (link.Same), if the hash of its content is that of the slot's: of 128 bits, under the
+// move's key. The slot's content need not be kept here. A page that was
 // not sent before waits for the connection that its content's hash chooses, so
 // that pages of one content meet without the connections sharing anything. The
 // destination computes the page's tag of the content that it took from the slot
-// and handed to QEMU: the digest proves as much as before.
+// and handed to QEMU, so that the digest shows a wrong slot as any other fault. Two
+// contents of one hash it could not tell apart: 2^-120 for each pair of them.
 //
 // # Two LANs
 //

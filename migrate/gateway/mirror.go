@@ -295,7 +295,7 @@ func (s *source) lookAtMirrors(q *qmp.Client) error {
 		return err
 	}
 	if guest.Status != "running" {
-		return fmt.Errorf("the guest is %q: somebody else has paused it", guest.Status)
+		return notTheLink{fmt.Errorf("the guest is %q: somebody else has paused it", guest.Status)}
 	}
 	return nil
 }

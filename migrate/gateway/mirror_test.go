@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"bumpless/migrate/link"
 	"bumpless/migrate/link/linktest"
 	"bumpless/migrate/qmp"
 )
@@ -292,5 +294,35 @@ func TestAGuardLeavesAGatewayAloneThatHasRolledBackAndRemovesItsMirrors(t *testi
 	}
 	if s.result.Outcome != RolledBack || s.result.StopMs > budgetMs {
 		t.Errorf("%+v; want rolled back", s.result)
+	}
+}
+
+// Where it was a LAN the daemon orders the move once more: of anything else it would
+// fail again, or be what nobody wants any more.
+func TestAMoveIsTriedAgainForALANOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		said []link.Frame // by the destination, before the link broke
+		why  func(s *source) error
+		want bool
+	}{
+		"a connection breaks":     {nil, func(*source) error { return errors.New("connection reset") }, true},
+		"the destination gave up": {[]link.Frame{{Type: link.Abort, Body: []byte("out of memory")}}, func(*source) error { return errors.New("connection reset") }, false},
+		"somebody pauses the guest": {nil, func(s *source) error {
+			return s.lookAtMirrors(s.qemu)
+		}, false},
+	} {
+		s, _ := scripted(t, func(command string, _ int) string {
+			return map[string]string{"query-jobs": inStepJob, "query-status": `{"status": "paused"}`, "query-migrate": `{"status": "cancelled"}`}[command]
+		})
+		ours, theirs, err := socketPair()
+		must(t, err)
+		s.pipe, s.send, s.frames, s.cfg.Addresses = ours, &sender{}, make(chan link.Frame, 16), []string{"LAN A", "LAN B"}
+		for _, f := range c.said {
+			s.frames <- f
+		}
+		if s.giveUpLink(c.why(s)); s.result.LinkBroke != c.want || s.result.Outcome != Failed {
+			t.Errorf("%s: %+v; want failed, by a LAN: %v", name, s.result, c.want)
+		}
+		theirs.Close()
 	}
 }

@@ -96,15 +96,18 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 	var body []byte
 	for {
 		if err := t.probe(connection, s.kept[connection]); err != nil {
-			return err
+			return notTheLink{err}
 		}
 		ok, err := t.take(connection, &b)
-		if !ok || err != nil {
-			return err
+		if err != nil {
+			return notTheLink{err}
+		}
+		if !ok {
+			return nil
 		}
 		begun := time.Now()
 		if err := s.collect(connection, t, &b); err != nil {
-			return err
+			return notTheLink{err}
 		}
 		content := len(b.at) * link.PageSize
 		body = link.AppendPages(body[:0], b.pages)

@@ -390,15 +390,22 @@ func (s *source) lost() error {
 // unexpected says what a frame means that was not waited for.
 func unexpected(f link.Frame) error {
 	if f.Type == link.Abort {
-		return fmt.Errorf("the destination gave up: %s", f.Body)
+		return notTheLink{fmt.Errorf("the destination gave up: %s", f.Body)}
 	}
-	return fmt.Errorf("the destination sent an unexpected %s frame", f.Type)
+	return notTheLink{fmt.Errorf("the destination sent an unexpected %s frame", f.Type)}
 }
 
-// giveUpLink ends a move that lost a connection.
+// notTheLink is why a move ends that another LAN would not help.
+type notTheLink struct{ error }
+
+func (e notTheLink) Unwrap() error { return e.error }
+
+// giveUpLink ends a move that lost a connection, or what is told in its place.
 func (s *source) giveUpLink(err error) {
-	s.result.LinkBroke = len(s.cfg.Addresses) > 1
-	s.giveUp(Failed, s.why(err).Error())
+	err = s.why(err)
+	var other notTheLink
+	s.result.LinkBroke = len(s.cfg.Addresses) > 1 && !errors.As(err, &other)
+	s.giveUp(Failed, err.Error())
 }
 
 // giveUp ends a move whose guest was never stopped by us.

@@ -37,8 +37,19 @@ func (a *Arrival) Saw(e Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.loaded = a.loaded || e.Phase == AtReady
-	if e.Phase == Running {
+	switch e.Phase {
+	case Committed: // the gateway has COMMIT from the source's own
+		a.commits()
+	case Running:
 		a.runs()
+	}
+}
+
+// commits is called with mu held.
+func (a *Arrival) commits() {
+	if !a.saidSo {
+		a.saidSo = true
+		close(a.committed)
 	}
 }
 
@@ -65,10 +76,7 @@ func (a *Arrival) Commit() bool {
 	if a.over {
 		return a.ran
 	}
-	if !a.saidSo {
-		a.saidSo = true
-		close(a.committed)
-	}
+	a.commits()
 	return true
 }
 

@@ -23,9 +23,11 @@ type leave struct {
 
 const (
 	askWait = 2 * time.Minute // for the answer: it may run a program of the site's
-	// leaveLasts is how long a yes is good for: two passes. The host's lease covers
-	// it with the budget (core: PetInterval).
-	leaveLasts = 400 * time.Millisecond
+	// leaseCovers is for how long behind a yes the host's lease covers a stop of the
+	// whole budget (core: PetInterval). A host whose lease ends kills its guests.
+	leaseCovers = 500 * time.Millisecond
+	// leaveLasts is how long a yes is good for: the last looks come behind it.
+	leaveLasts = leaseCovers - 2*lastLookWait
 )
 
 // mayStop tells whether the guest may be stopped now, and asks if nobody has.
@@ -37,6 +39,7 @@ func (s *source) mayStop(ctx context.Context, d policy.Decision) (stop, over boo
 		if !s.getsThrough(ctx, catchUpWait, 0) || !s.caughtUp(ctx, catchUpWait) {
 			return false, true
 		}
+		s.startWatching() // the answer may take long
 		s.askToStop(ctx)
 	}
 	if !s.leave.asking {
@@ -51,6 +54,16 @@ func (s *source) mayStop(ctx context.Context, d policy.Decision) (stop, over boo
 	case <-timer.C:
 		return false, false
 	}
+}
+
+// mayStillStop takes the last looks before the stop, at both ends, the disks and the
+// link, and then at the time that they took: the monitor may have been slow. over: the
+// move has been given up.
+func (s *source) mayStillStop(ctx context.Context) (stop, over bool) {
+	if !s.whole() || !s.caughtUp(ctx, lastLookWait) || !s.getsThrough(ctx, lastLookWait, 1) {
+		return false, true
+	}
+	return time.Since(s.leave.granted) <= leaseCovers, false
 }
 
 func (s *source) askToStop(ctx context.Context) {

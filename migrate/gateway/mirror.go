@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +24,11 @@ type mirrors struct {
 	meter    link.Meter  // not the memory's: its rate is measured apart
 	finished atomic.Bool // the tunnels may end: the mirrors are over, one way or the other
 
-	once              sync.Once
-	enough, unwatched chan struct{} // to end watchMirrors, and its end
+	watch *watch // nil: nobody looks after them
 }
+
+// watch over the mirrors, by a goroutine of its own.
+type watch struct{ enough, ended chan struct{} }
 
 const (
 	// mirrorBytes in flight: `stop` waits for them. 1 MiB is 40 ms at 200 Mbit/s,
@@ -256,19 +257,23 @@ func (m *mirrors) inStep(ctx context.Context, q *qmp.Client) (all bool, left int
 	return all, left, nil
 }
 
-// watchMirrors looks after the mirrors, and after the guest, while memory is
+// startWatching looks after the mirrors, and after the guest, while memory is
 // being sent. QEMU waits for the mirrors' end before its switchover, so that a
 // guest that somebody else has paused would not be noticed by the stream's end.
-func (s *source) watchMirrors(q *qmp.Client) {
-	defer close(s.mirrors.unwatched)
-	if len(s.mirrors.nodes) == 0 {
-		return
+func (s *source) startWatching() {
+	if len(s.mirrors.nodes) > 0 {
+		s.mirrors.watch = &watch{make(chan struct{}), make(chan struct{})}
+		go s.watchMirrors(s.qemu, *s.mirrors.watch)
 	}
+}
+
+func (s *source) watchMirrors(q *qmp.Client, w watch) {
+	defer close(w.ended)
 	ticker := time.NewTicker(mirrorPoll)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-s.mirrors.enough:
+		case <-w.enough:
 			return
 		case <-ticker.C:
 		}
@@ -302,8 +307,11 @@ func (s *source) lookAtMirrors(q *qmp.Client) error {
 
 // stopWatching returns when the monitor is this goroutine's alone.
 func (s *source) stopWatching() {
-	s.mirrors.once.Do(func() { close(s.mirrors.enough) })
-	<-s.mirrors.unwatched
+	if w := s.mirrors.watch; w != nil {
+		close(w.enough)
+		<-w.ended
+		s.mirrors.watch = nil
+	}
 }
 
 // caughtUp tells whether the guest may be stopped as far as its disks go: what
@@ -317,10 +325,12 @@ func (s *source) caughtUp(ctx context.Context, wait time.Duration) bool {
 	end, left := time.Now().Add(wait), int64(0)
 	err := every(ctx, catchUpPoll, "the mirrors were catching up", func() (bool, error) {
 		all, now, err := s.mirrors.inStep(ctx, s.qemu)
-		if left = now; err == nil && time.Now().After(end) {
+		left = now
+		near := all && left <= allowed
+		if err == nil && !near && time.Now().After(end) {
 			err = fmt.Errorf("the guest writes to its disks faster than the link takes: %d KiB are left, %d KiB fit the budget", left>>10, allowed>>10)
 		}
-		return all && left <= allowed, err
+		return near, err
 	})
 	if err != nil {
 		s.giveUp(Failed, err.Error())

@@ -125,7 +125,6 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	s := &source{cfg: cfg, lookout: cfg.expected, report: report, ask: ask, began: time.Now(), policy: p,
 		hurry: make(chan struct{}), decided: make(chan policy.Decision), goOn: make(chan struct{}), resume: make(chan struct{}), leave: leave{answer: make(chan error, 1)},
 		ended: make(chan ending, 1), frames: make(chan link.Frame, 16), broken: make(chan error, 1)}
-	s.mirrors.enough, s.mirrors.unwatched = make(chan struct{}), make(chan struct{})
 	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
 	defer s.close()
 	if err := s.prepare(ctx); err != nil {
@@ -271,10 +270,13 @@ func (s *source) startMigration(ctx context.Context) error {
 	s.pipe = ours
 	err = s.qemu.SendFD(ctx, "bumpless", int(theirs.Fd()))
 	theirs.Close()
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.qemu.Execute(ctx, "migrate", map[string]string{"uri": "fd:bumpless"}, nil)
 	}
-	return s.qemu.Execute(ctx, "migrate", map[string]string{"uri": "fd:bumpless"}, nil)
+	if err != nil {
+		ours.Close()
+	}
+	return err
 }
 
 func configureMigration(ctx context.Context, q *qmp.Client, capabilities map[string]bool) error {
@@ -299,7 +301,7 @@ func (s *source) stream(ctx context.Context) {
 			go s.lag.run(i, o, s.hurry)
 		}
 	}
-	go s.watchMirrors(s.qemu)
+	s.startWatching()
 	defer s.stopWatching()
 	for {
 		select {
@@ -309,17 +311,18 @@ func (s *source) stream(ctx context.Context) {
 				s.giveUp(Refused, d.Reason)
 				return
 			}
-			switch stop, over := s.mayStop(ctx, d); {
+			stop, over := s.mayStop(ctx, d)
+			if stop {
+				stop, over = s.mayStillStop(ctx)
+			}
+			switch {
+			case stop:
+				s.switchover(ctx, d.Estimate)
+				return
 			case over:
 				return
-			case !stop:
-				s.goOn <- struct{}{}
-				continue
 			}
-			if s.whole() && s.caughtUp(ctx, lastLookWait) && s.getsThrough(ctx, lastLookWait, 1) {
-				s.switchover(ctx, d.Estimate)
-			}
-			return
+			s.goOn <- struct{}{}
 		case err := <-s.leave.answer:
 			if !s.answered(err) {
 				return

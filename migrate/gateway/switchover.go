@@ -40,7 +40,7 @@ func (s *source) switchover(ctx context.Context, estimate time.Duration) {
 		s.rollback(t0, err)
 		return
 	}
-	if err := s.mark(); err != nil {
+	if err := s.mark(deadline); err != nil {
 		s.rollback(t0, err)
 		return
 	}
@@ -200,13 +200,21 @@ func (s *source) check(f link.Frame, want link.Type) (link.Frame, error) {
 }
 
 // mark makes the marker file: from here on the source never runs again by the
-// gateway's doing.
-func (s *source) mark() error {
-	f, err := os.OpenFile(filepath.Join(s.cfg.RunDir, CommittedMarker), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+// gateway's doing. A file system may take its time for that: past the deadline the
+// marker goes again, and COMMIT is not sent. One that cannot be taken back stands.
+func (s *source) mark(deadline time.Time) error {
+	path := filepath.Join(s.cfg.RunDir, CommittedMarker)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("mark the move as committed: %w", err)
 	}
-	return f.Close()
+	if err = f.Close(); err == nil && !time.Now().Before(deadline) {
+		err = errors.New("it was made after the deadline: is the file system under it slow?")
+	}
+	if err != nil && os.Remove(path) == nil {
+		return fmt.Errorf("mark the move as committed: %s: %w", path, err)
+	}
+	return nil
 }
 
 // commit sends COMMIT and waits for RUNNING. There is no way back.

@@ -162,7 +162,7 @@ func (d *destination) prepareRAM(ctx context.Context) (err error) {
 	if err := d.ram.populate(ctx, d.qemu); err != nil {
 		return err
 	}
-	d.ram.mapped = mapMemory(d.ram.file)
+	d.ram.mapIfCheap(dearUse)
 	return nil
 }
 

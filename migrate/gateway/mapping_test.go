@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"testing"
+	"time"
 
 	"bumpless/migrate/stream"
 )
@@ -31,6 +32,39 @@ func TestMemoryThatMayBecomeShorterOrIsNotAllThereIsNotMapped(t *testing.T) {
 		}
 		r.close()
 		must(t, file.Close()) // two files could not be told apart
+	}
+}
+
+// What a page's first use costs is the machine's: 0.1 µs, or 6 where its hypervisor keeps
+// page tables in shadow.
+func TestMemoryIsMappedWhereAPageIsCheapToUse(t *testing.T) {
+	file := sharedMemory(t, 1024*stream.PageSize)
+	r, err := openRAM(os.Getpid())
+	must(t, err)
+	defer r.close()
+	must(t, takeMemory(file))
+	for dear, want := range map[time.Duration]bool{time.Hour: true, 0: false} {
+		if r.mapIfCheap(dear); (r.mapped != nil) != want {
+			t.Errorf("where more than %v is dear: mapped: %v; want %v", dear, r.mapped != nil, want)
+		}
+		if r.mapped != nil {
+			t.Logf("a page's first use takes %v here", r.mapped.firstUse())
+		}
+	}
+}
+
+// A page that was used is there: nothing is found dear because of what came in between.
+func TestThePagesOfAMappingThatWereUsedAreCheap(t *testing.T) {
+	for _, pages := range []int{1, 15, 64, 1000} {
+		file := sharedMemory(t, pages*stream.PageSize)
+		must(t, takeMemory(file))
+		m := mapMemory(file)
+		first := m.firstUse()
+		if again := m.firstUse(); again > 20*time.Microsecond || first <= 0 {
+			t.Errorf("%d pages: %v a page, and again: %v", pages, first, again)
+		}
+		m.close()
+		must(t, file.Close())
 	}
 }
 

@@ -34,6 +34,7 @@ func Main(role string, in io.Reader, out io.Writer) int {
 	// and Go ends a program that writes to a broken standard output unless the
 	// signal is ignored (os/signal). A guest that is stopped would stay so.
 	signal.Ignore(syscall.SIGPIPE)
+	slackTimers(timerSlack)
 	p := newProcess(out)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

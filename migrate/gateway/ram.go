@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"bumpless/migrate/qmp"
 	"bumpless/migrate/stream"
@@ -17,8 +18,8 @@ import (
 // takes for "as they are".
 //
 // QEMU has not run the guest, and reads of its memory only once the device state
-// comes, behind all pages. It is written through a mapping where that is safe, and
-// with pwritev(2) elsewhere: a file that cannot grow any more is an error there, and
+// comes, behind all pages. It is written through a mapping where that is safe and quick,
+// and with pwritev(2) elsewhere: a file that cannot grow any more is an error there, and
 // SIGBUS in a mapping.
 //
 // The destination's mu guards all of it: who is late for the move's end finds the
@@ -82,6 +83,17 @@ func (r *ram) populate(ctx context.Context, q *qmp.Client) error {
 		}
 	}
 	return nil
+}
+
+// mapIfCheap maps the memory where that is the quicker way to write it: a page's first
+// use may take so long.
+func (r *ram) mapIfCheap(dear time.Duration) {
+	m := mapMemory(r.file)
+	if m != nil && m.firstUse() > dear {
+		m.close()
+		m = nil
+	}
+	r.mapped = m
 }
 
 // has tells whether a block's pages are written here.

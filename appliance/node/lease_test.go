@@ -3,6 +3,9 @@ package node
 import (
 	"testing"
 	"time"
+
+	"bumpless/ha/core"
+	"bumpless/migrate/gateway"
 )
 
 func TestALeaseAnswerReachesTheRequestThatItAnswers(t *testing.T) {
@@ -44,5 +47,13 @@ func TestAnAnswerToNobodyIsDropped(t *testing.T) {
 	d.answer("host-a", time.Second, leaseAnswer{granted: true})
 	if len(d.waiting) != 0 {
 		t.Errorf("%d requests are kept; want none", len(d.waiting))
+	}
+}
+
+// The core lets a guest be stopped while its host's lease lasts for the budget and this
+// much longer (core: moveAsksToStop); the gateway takes its yes for good that long.
+func TestAGatewayStopsAGuestWhileTheLeaseCoversIt(t *testing.T) {
+	if covers := core.DefaultTiming().PetInterval; gateway.LeaseCovers > covers {
+		t.Errorf("a yes is good for %v, the lease covers %v of it", gateway.LeaseCovers, covers)
 	}
 }

@@ -23,11 +23,11 @@ type leave struct {
 
 const (
 	askWait = 2 * time.Minute // for the answer: it may run a program of the site's
-	// leaseCovers is for how long behind a yes the host's lease covers a stop of the
+	// LeaseCovers is for how long behind a yes the host's lease covers a stop of the
 	// whole budget (core: PetInterval). A host whose lease ends kills its guests.
-	leaseCovers = 500 * time.Millisecond
+	LeaseCovers = 500 * time.Millisecond
 	// leaveLasts is how long a yes is good for: the last looks come behind it.
-	leaveLasts = leaseCovers - 2*lastLookWait
+	leaveLasts = LeaseCovers - 2*lastLookWait
 )
 
 // mayStop tells whether the guest may be stopped now, and asks if nobody has.
@@ -63,7 +63,7 @@ func (s *source) mayStillStop(ctx context.Context) (stop, over bool) {
 	if !s.whole() || !s.caughtUp(ctx, lastLookWait) || !s.getsThrough(ctx, lastLookWait, 1) {
 		return false, true
 	}
-	return time.Since(s.leave.granted) <= leaseCovers, false
+	return time.Since(s.leave.granted) <= LeaseCovers, false
 }
 
 func (s *source) askToStop(ctx context.Context) {

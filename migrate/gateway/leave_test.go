@@ -29,7 +29,7 @@ func stoppable(t *testing.T, answer func(command string, nth int) string) *sourc
 // What a yes allows is covered by the host's lease for a while; a host whose lease ends
 // kills its guests, also one that is stopped for its move.
 func TestAYesThatIsOldWhenTheLastLooksAreOverIsAskedForAgain(t *testing.T) {
-	for look, stop := range map[time.Duration]bool{0: true, 2 * leaseCovers: false} {
+	for look, stop := range map[time.Duration]bool{0: true, 2 * LeaseCovers: false} {
 		s := stoppable(t, func(string, int) string { time.Sleep(look); return "" })
 		s.leave.granted = time.Now()
 		if may, over := s.mayStillStop(within(t, 10*time.Second)); may != stop || over {

@@ -34,6 +34,18 @@ func TestQuickPlanHasThreeLoadsTwoLinksAndThreeMethods(t *testing.T) {
 	}
 }
 
+func TestALinkThatIsTakenByNameIsInNoOtherPlan(t *testing.T) {
+	for links, want := range map[string]bool{"": false, "200M,1G": false, "500M": true} {
+		s, err := selection{}.only("idle/" + links)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(names(plan(s, 1, true)), "\n"), "500M"); got != want {
+			t.Errorf("the plan of links %q has 500M: %v; want %v", links, got, want)
+		}
+	}
+}
+
 func TestOnlyNarrowsASelection(t *testing.T) {
 	for _, c := range []struct {
 		filter string

@@ -41,7 +41,7 @@ const (
 	bytesToBest    = 0.75
 	bytesToLimit   = 1.25
 	timeToBestSlow = 0.75 // at 200 Mbit/s
-	timeToBestFast = 1.0  // at 1 Gbit/s
+	timeToBestFast = 1.0  // at 1 Gbit/s, and at half of it
 	blackoutToBest = 0.5
 	idleStopMs     = 25 // at 1 Gbit/s
 	refusalPasses  = 2  // first passes within which a refusal has to come
@@ -119,7 +119,7 @@ func (c comparison) figures(ours summary) []goal {
 	switch c.linkBitsPerS {
 	case 200e6:
 		goals = append(goals, c.toBest(ours, "total time", "%.2f s", 1, timeToBestSlow, ours.shortest(), total))
-	case 1e9:
+	case 1e9, 500e6:
 		goals = append(goals, c.toBest(ours, "total time", "%.2f s", 1, timeToBestFast, ours.shortest(), total))
 	}
 	darkest := c.waking()

@@ -94,7 +94,9 @@ type MoveRequest struct {
 type HostRequest struct {
 	Host   string `json:"host"`
 	Reason string `json:"reason,omitempty"`
-	DryRun bool   `json:"dry_run,omitempty"`
+	// Insist on a drain that leaves no quorum in service: needs the role ENGINEER.
+	Insist bool `json:"insist,omitempty"`
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // Accepted is the answer to an order.

@@ -143,7 +143,7 @@ func aDrain() []api.Progress {
 	}
 	end := line("finished")
 	end.Outcome, end.Result = "moved", json.RawMessage(movedResult)
-	return append(list, end, api.Progress{AtMs: 2, From: "host-a", Phase: "maintenance", Final: true, Reason: "host host-a runs no guest and can be switched off"})
+	return append(list, end, api.Progress{AtMs: 2, From: "host-a", Phase: "maintenance", Final: true, Reason: "host host-a runs no guest and can be switched off; no other host may fail until it is back"})
 }
 
 // refusedMove is what a daemon tells of a move that its gateway refused.

@@ -20,6 +20,7 @@ func TestALineBecomesARequest(t *testing.T) {
 		{"move main1 host-b --dry-run", `move {"guest":"main1","to":"host-b","dry_run":true}`},
 		{"drain host-a --no-wait", `drain {"host":"host-a"}`},
 		{"drain host-a --dry-run --reason=fans", `drain {"host":"host-a","reason":"fans","dry_run":true}`},
+		{"drain host-a --insist --no-wait", `drain {"host":"host-a","insist":true}`},
 		{"resume host-a", `resume {"host":"host-a"}`},
 		{"resume host-a --dry-run", `resume {"host":"host-a","dry_run":true}`},
 		{"explain", `explain {}`},

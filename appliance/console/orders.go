@@ -46,19 +46,21 @@ func (v *verbs) moveCommand() *cobra.Command {
 
 func (v *verbs) drainCommand() *cobra.Command {
 	var o orderFlags
+	var insist bool
 	c := &cobra.Command{Use: "drain HOST", Short: "take a host out of service: its guests are moved away", Args: atMost("HOST"),
 		ValidArgsFunction: v.complete(hostNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := v.need(c, args, wanted{"HOST", hostNames}); err != nil {
 				return err
 			}
-			r := api.HostRequest{Host: args[0], Reason: o.reason, DryRun: o.dryRun}
+			r := api.HostRequest{Host: args[0], Reason: o.reason, Insist: insist, DryRun: o.dryRun}
 			return v.order(c.Context(), "drain", o, func(ctx context.Context, b api.Backend) (api.Accepted, api.ProgressRequest, error) {
 				a, err := b.Drain(ctx, api.Caller{}, r)
 				return a, api.ProgressRequest{Host: r.Host}, err
 			})
 		}}
 	o.add(c, true)
+	c.Flags().BoolVar(&insist, "insist", false, "although fewer hosts than a quorum are left in service (role ENGINEER)")
 	return c
 }
 

@@ -127,8 +127,12 @@ func (n *Node) admittedAt(ctx context.Context, to, from, name string) error {
 // Drain implements api.Backend.
 func (n *Node) Drain(ctx context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
 	state := n.newest(ctx)
-	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, On: true, Reason: r.Reason}}
+	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, On: true, Reason: r.Reason, Insist: r.Insist}}
 	if refused := core.Check(state, c).Err(); refused != nil {
+		return api.Accepted{}, refusal(refused)
+	}
+	// The leader asks the same when the order comes, unless it is of an earlier release.
+	if refused := core.Admit(state, nil, c); refused != nil {
 		return api.Accepted{}, refusal(refused)
 	}
 	lines, err := n.drainPlan(ctx, state, r.Host)
@@ -181,6 +185,9 @@ func (n *Node) explain(ctx context.Context, guest string) (list []plan.Explanati
 
 // Resume implements api.Backend.
 func (n *Node) Resume(ctx context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
+	if r.Insist {
+		return api.Accepted{}, &api.Refusal{Code: string(core.Malformed), Text: "to take a host back into service nobody has to insist: leave it out"}
+	}
 	c := core.Command{Version: core.CommandVersion, By: order(by), SetMaintenance: &core.SetMaintenance{Host: r.Host, Reason: r.Reason}}
 	if refused := core.Check(n.newest(ctx), c).Err(); refused != nil {
 		return api.Accepted{}, refusal(refused)

@@ -30,6 +30,7 @@ type Node struct {
 	stop   context.CancelFunc
 
 	raft       *raftlog.Log
+	admission  *admission
 	peers      map[string]*api.Client
 	hypervisor *hypervisor
 	watchdog   *petting
@@ -99,8 +100,11 @@ func (n *Node) build() error {
 	}
 	n.hypervisor = newHypervisor(n.site, n.self)
 	n.watchdog = newPetting(n.watchdogOpener(), n.timing, n.log)
-	n.raft, err = n.openLog(tlsConfig)
-	return err
+	if n.raft, err = n.openLog(tlsConfig); err != nil {
+		return err
+	}
+	n.admission = n.newAdmission()
+	return nil
 }
 
 func (n *Node) certificates() link.Files {

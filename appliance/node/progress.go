@@ -235,8 +235,7 @@ func (n *Node) followDrain(ctx context.Context, host string, tell func(api.Progr
 			continue
 		}
 		if h.Service != core.Draining {
-			tell(api.Progress{AtMs: time.Now().UnixMilli(), From: host, Phase: string(h.Service), Final: true,
-				Reason: map[bool]string{true: "host " + host + " runs no guest and can be switched off", false: "host " + host + " is in service"}[h.Service == core.Maintenance]})
+			tell(api.Progress{AtMs: time.Now().UnixMilli(), From: host, Phase: string(h.Service), Final: true, Reason: drained(state, h)})
 			return nil
 		}
 		if why := stuck(state, host); why != "" {
@@ -249,6 +248,21 @@ func (n *Node) followDrain(ctx context.Context, host string, tell func(api.Progr
 			return ctx.Err()
 		}
 	}
+}
+
+// drained is the last line of a drain that is over.
+func drained(s core.State, h core.Host) string {
+	if h.Service != core.Maintenance {
+		return "host " + h.Name + " is in service"
+	}
+	caution, enough := s.Without(h.Name)
+	switch {
+	case !enough:
+		return "host " + h.Name + " runs no guest; " + caution
+	case caution != "":
+		return "host " + h.Name + " runs no guest and can be switched off; " + caution
+	}
+	return "host " + h.Name + " runs no guest and can be switched off"
 }
 
 func movesOf(s core.State) (list []core.Move) {

@@ -48,7 +48,7 @@ func (n *Node) enter(ctx context.Context, c core.Command, localOnly bool) (core.
 	leader := n.raft.Leader()
 	switch {
 	case leader == n.self.Name || localOnly:
-		r, err := n.raft.Propose(ctx, c)
+		r, err := n.admission.enter(ctx, c)
 		if errors.Is(err, raftlog.ErrNotLeader) {
 			err = fmt.Errorf("%w: %w", errNotEntered, err)
 		}

@@ -282,6 +282,8 @@ func TestE2EOrdersThatCannotBeCarriedOutAreRefusedAndSayWhy(t *testing.T) {
 	must(t, err)
 	_, err = k.Move(ctx, api.Caller{}, api.MoveRequest{Guest: guest1, To: hostB})
 	refused("a move to a host in maintenance", "maintenance", err)
+	_, err = c.Client(WitnessHost).Drain(ctx, api.Caller{}, api.HostRequest{Host: WitnessHost})
+	refused("a drain that leaves one host of three", "with host-b out of service too, 1 of 3 hosts would be left in service and 2 are needed", err)
 	_, err = k.Resume(ctx, api.Caller{}, api.HostRequest{Host: hostB})
 	must(t, err)
 

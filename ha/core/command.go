@@ -61,10 +61,13 @@ type SetWanted struct {
 }
 
 // SetMaintenance takes a host out of service (its guests are drained) or back.
+// Insist does so although no quorum is left in service, and needs the role
+// ENGINEER; it counts where the order is admitted and changes nothing in the state.
 type SetMaintenance struct {
 	Host   string `json:"host"`
 	On     bool   `json:"on"`
 	Reason string `json:"reason,omitempty"`
+	Insist bool   `json:"insist,omitempty"`
 }
 
 // Assign makes To the owner of a guest that runs nowhere else, under a new
@@ -159,6 +162,7 @@ const (
 	NotAllowed    Code = "not-allowed"    // the role or host may not give this command
 	DiskElsewhere Code = "disk-elsewhere" // what the guest wrote is on another host
 	Full          Code = "full"           // a bound of State is reached
+	NoQuorum      Code = "no-quorum"      // too few hosts would be left to decide anything
 )
 
 // Result is the answer to a Command. When Code is not "", nothing but Index

@@ -189,6 +189,13 @@ func (l *Log) Leader() string {
 	return string(id)
 }
 
+// Term in which this host leads and has applied everything of earlier leaders; 0
+// when it does not.
+func (l *Log) Term() uint64 {
+	term, _ := l.leads()
+	return term
+}
+
 // Close stops the replica and releases its store and ports.
 func (l *Log) Close() error {
 	close(l.stop)

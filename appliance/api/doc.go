@@ -54,11 +54,11 @@ type HostStatus struct {
 	Name    string `json:"name"`
 	Role    string `json:"role"`
 	Service string `json:"service"` // in-service, draining, maintenance
-	// SilentS since the leader last granted it a lease; known to the leader
-	// only, -1 elsewhere.
-	SilentS       float64 `json:"silent_s"`
-	MemoryMiB     int     `json:"memory_mib"`
-	FreeMemoryMiB int     `json:"free_memory_mib"`
+	// SilentS since the leader last granted it a lease. Only the leader knows it: null
+	// where that cannot be asked, and of a witness, which has no lease.
+	SilentS       *float64 `json:"silent_s"`
+	MemoryMiB     int      `json:"memory_mib"`
+	FreeMemoryMiB int      `json:"free_memory_mib"`
 }
 
 // Guest is one guest of the site.

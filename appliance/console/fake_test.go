@@ -48,12 +48,14 @@ func (f *fakeDaemon) last() string {
 	return f.asked[len(f.asked)-1]
 }
 
+func seconds(s float64) *float64 { return &s }
+
 var fakeStatus = api.Status{
 	Site: "north", Host: "host-a", Leader: "host-b", Index: 41, LeaseLeftS: 2.5, WaitingPeriodS: 10.01, WaitingPeriod: "waiting period 10.01s = lease 3s + ...",
 	Hosts: []api.HostStatus{
-		{Name: "host-a", Role: "server", Service: "in-service", SilentS: -1, MemoryMiB: 4096, FreeMemoryMiB: 2048},
-		{Name: "host-b", Role: "server", Service: "maintenance", SilentS: 0.25, MemoryMiB: 4096, FreeMemoryMiB: 4096},
-		{Name: "witness", Role: "witness", Service: "in-service", SilentS: -1},
+		{Name: "host-a", Role: "server", Service: "in-service", SilentS: seconds(0.02), MemoryMiB: 4096, FreeMemoryMiB: 2048},
+		{Name: "host-b", Role: "server", Service: "maintenance", SilentS: seconds(0.25), MemoryMiB: 4096, FreeMemoryMiB: 4096},
+		{Name: "witness", Role: "witness", Service: "in-service"},
 	},
 	Guests: []api.Guest{
 		{Name: "main1", Wanted: true, Owner: "host-a", Epoch: 3, MayRun: []string{"host-a"}, MemoryMiB: 2048, BudgetMs: 300, Group: "bay-1", Here: "running"},

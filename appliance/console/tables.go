@@ -35,9 +35,12 @@ func printStatus(w io.Writer, s api.Status) {
 		if h.MemoryMiB > 0 {
 			memory, free = fmt.Sprint(h.MemoryMiB), fmt.Sprint(h.FreeMemoryMiB)
 		}
-		rows = append(rows, []string{h.Name, h.Role, h.Service, memory, free, silence(h.SilentS)})
+		rows = append(rows, []string{h.Name, h.Role, h.Service, memory, free, silence(h)})
 	}
 	table(w, rows)
+	if slices.ContainsFunc(s.Hosts, silenceUnknown) {
+		fmt.Fprintln(w, "SILENT is known to the leader only: "+whomToAsk(s))
+	}
 	fmt.Fprintln(w)
 	printGuests(w, s.Guests)
 }
@@ -45,12 +48,29 @@ func printStatus(w io.Writer, s api.Status) {
 // runsGuests tells whether the answering host needs a lease: a witness does not.
 func runsGuests(s api.Status) bool { return slices.Contains(serverNames(s), s.Host) }
 
-// silence of a host in seconds; only the leader knows it.
-func silence(s float64) string {
-	if s < 0 {
+// silence of a host: since its last lease, in seconds. A witness has none.
+func silence(h api.HostStatus) string {
+	switch {
+	case silenceUnknown(h):
+		return "unknown"
+	case h.SilentS == nil || *h.SilentS < 0:
 		return "-"
 	}
-	return fmt.Sprintf("%.1f s", s)
+	return fmt.Sprintf("%.1f s", *h.SilentS)
+}
+
+// silenceUnknown: the host may be dead, and the answer does not tell. A daemon of
+// an earlier release says -1.
+func silenceUnknown(h api.HostStatus) bool {
+	return h.Role == "server" && (h.SilentS == nil || *h.SilentS < 0)
+}
+
+// whomToAsk for what only the leader knows.
+func whomToAsk(s api.Status) string {
+	if s.Leader == "" || s.Leader == s.Host {
+		return "ask each host which one leads, and that one again"
+	}
+	return fmt.Sprintf("%s does not answer %s, ask on %s itself", s.Leader, s.Host, s.Leader)
 }
 
 func printGuests(w io.Writer, guests []api.Guest) {

@@ -20,26 +20,28 @@ var (
 )
 
 // Status implements api.Backend.
-func (n *Node) Status(context.Context) (api.Status, error) {
-	agent := n.loop.snapshot()
+func (n *Node) Status(ctx context.Context) (api.Status, error) {
+	leader := n.raft.Leader()
+	silences := n.silences(ctx, leader)
+	agent := n.loop.snapshot() // afterwards: a leader that does not answer costs time
 	view, state := agent.View(now()), agent.State()
-	hosts, guests := statusLists(state, view)
-	return api.Status{Site: n.site.Site, Host: n.self.Name, Leader: n.raft.Leader(), Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
+	hosts, guests := statusLists(state, view, silences)
+	return api.Status{Site: n.site.Site, Host: n.self.Name, Leader: leader, Index: state.Index, LeaseLeftS: view.LeaseLeft.Seconds(),
 		WatchdogWithheld: view.Withheld, WaitingPeriodS: n.timing.WaitingPeriod().Seconds(), WaitingPeriod: n.timing.ExplainWaitingPeriod(),
 		Hosts: hosts, Guests: guests}, nil
 }
 
 // statusLists are sorted by name, and empty rather than nil: in JSON a list is
 // never null, also before the log has named the first host.
-func statusLists(state core.State, view core.View) ([]api.HostStatus, []api.Guest) {
+func statusLists(state core.State, view core.View, silences map[string]float64) ([]api.HostStatus, []api.Guest) {
 	hosts, guests := []api.HostStatus{}, []api.Guest{}
 	for _, h := range state.Hosts {
-		line := api.HostStatus{Name: h.Name, Role: string(h.Role), Service: string(h.Service), SilentS: -1, MemoryMiB: h.MemoryMiB}
+		line := api.HostStatus{Name: h.Name, Role: string(h.Role), Service: string(h.Service), MemoryMiB: h.MemoryMiB}
 		if h.Role == core.Server {
 			line.FreeMemoryMiB = state.FreeMiB(h.Name, "")
 		}
-		if silent, known := view.Silence[h.Name]; known {
-			line.SilentS = silent.Seconds()
+		if s, known := silences[h.Name]; known {
+			line.SilentS = &s
 		}
 		hosts = append(hosts, line)
 	}

@@ -93,7 +93,7 @@ func TestWithinTellsWhetherItEndedInTime(t *testing.T) {
 }
 
 func TestAStatusNeverHasNullForAList(t *testing.T) {
-	hosts, guests := statusLists(core.NewState(), core.View{})
+	hosts, guests := statusLists(core.NewState(), core.View{}, nil)
 	b, err := json.Marshal(api.Status{Hosts: hosts, Guests: guests})
 	if err != nil {
 		t.Fatal(err)

@@ -176,12 +176,26 @@ func TestE2EAMoveWhoseLinkStallsIsRolledBackWithinItsBudget(t *testing.T) {
 	c.verified(hostB)
 }
 
+// silentFor is how long a host has been silent, 0 when that is not known.
+func silentFor(s api.Status, host string) time.Duration {
+	for _, h := range s.Hosts {
+		if h.Name == host && h.SilentS != nil {
+			return time.Duration(*h.SilentS * float64(time.Second))
+		}
+	}
+	return 0
+}
+
 func TestE2EAGuestOfADeadHostIsStartedAfterTheWaitingPeriodAndNotBefore(t *testing.T) {
 	c := newTestCluster(t)
 	st, err := c.Wait(time.Minute, "a status", func(s api.Status) bool { return s.WaitingPeriodS > 0 })
 	must(t, err)
 	cut := time.Now()
 	must(t, c.Bed.PowerCut(hostA))
+	_, err = c.Wait(time.Minute, "a host that does not lead to say that host-a is silent", func(s api.Status) bool {
+		return s.Host != s.Leader && silentFor(s, hostA) > DefaultTiming().Lease
+	})
+	must(t, err)
 	back, err := c.Observer.Wait(c.settings.GocbRef, 2*time.Minute, func(s Sighting) bool { return s.Source == hostB })
 	must(t, err)
 	// The last grant may be a third of a lease old when the power goes.

@@ -16,6 +16,7 @@ type fakeDaemon struct {
 	mu     sync.Mutex
 	asked  []string
 	refuse error
+	status *api.Status // nil: fakeStatus
 	plays  []api.Progress
 	trace  []byte // what Trace records; broken off when hold is set
 	// hold makes Progress wait for its context after it has played.
@@ -64,6 +65,9 @@ var fakeStatus = api.Status{
 }
 
 func (f *fakeDaemon) Status(context.Context) (api.Status, error) {
+	if f.status != nil {
+		return *f.status, f.note("status", api.Caller{}, api.Nothing{})
+	}
 	return fakeStatus, f.note("status", api.Caller{}, api.Nothing{})
 }
 

@@ -87,7 +87,7 @@ func (v *verbs) guestsCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return v.answer("guests", "guests", s.Guests, func() { printGuests(v.screen, s.Guests) })
+				return v.answerAsOf("guests", s, "guests", s.Guests, func() { printGuests(v.screen, s.Guests) })
 			})
 		}}
 }
@@ -101,11 +101,18 @@ func (v *verbs) explainCommand() *cobra.Command {
 				r.Guest = args[0]
 			}
 			return v.call(c.Context(), func(ctx context.Context, b api.Backend) error {
-				list, err := b.Explain(ctx, r)
+				s, err := v.status(ctx, b)
 				if err != nil {
 					return err
 				}
-				return v.answer("explain", "explanations", list, func() {
+				list := []api.Explanation{}
+				if s.Index > 0 { // no guest is known by name before
+					list, err = b.Explain(ctx, r)
+				}
+				if err != nil {
+					return err
+				}
+				return v.answerAsOf("explain", s, "explanations", list, func() {
 					for _, e := range list {
 						v.screen.Printf("%s: %s\n", e.Guest, e.Text)
 					}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"bumpless/appliance/api"
 )
 
 // Rates of the live line. A terminal takes ten a second; a line of 100 bytes
@@ -94,12 +96,22 @@ func printable(text string) string {
 
 // Emit writes one object of --json: kind says what value is.
 func (s *Screen) Emit(command, kind string, value any) error {
+	return s.emit(command, "", kind, value)
+}
+
+// EmitAsOf is Emit of a list, with what says how old it is.
+func (s *Screen) EmitAsOf(command string, of api.Status, kind string, value any) error {
+	return s.emit(command, fmt.Sprintf(`"leader":%s,"index":%d,`, quoted(of.Leader), of.Index), kind, value)
+}
+
+// emit writes more, which are fields of its own, before the value.
+func (s *Screen) emit(command, more, kind string, value any) error {
 	b, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("%s: encode the answer: %w", command, err)
 	}
 	var line bytes.Buffer
-	fmt.Fprintf(&line, `{"version":%d,"command":%s,%s:%s}`+"\n", JSONVersion, quoted(command), quoted(kind), b)
+	fmt.Fprintf(&line, `{"version":%d,"command":%s,%s%s:%s}`+"\n", JSONVersion, quoted(command), more, quoted(kind), b)
 	_, err = s.Out.Write(line.Bytes())
 	return err
 }

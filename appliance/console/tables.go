@@ -22,13 +22,20 @@ func table(w io.Writer, rows [][]string) {
 
 func printStatus(w io.Writer, s api.Status) {
 	fmt.Fprintf(w, "site %s, host %s; leader %s, log entry %d\n", s.Site, s.Host, or(s.Leader, "none known"), s.Index)
+	if warning := age(s); warning != "" {
+		fmt.Fprintln(w, warning)
+	}
 	if runsGuests(s) {
 		fmt.Fprintf(w, "lease: %.1f s left\n", s.LeaseLeftS)
 	}
 	if s.WatchdogWithheld != "" {
 		fmt.Fprintf(w, "watchdog: WITHHELD, this host will be reset: %s\n", s.WatchdogWithheld)
 	}
-	fmt.Fprintf(w, "%s\n\n", s.WaitingPeriod)
+	fmt.Fprintf(w, "%s\n", s.WaitingPeriod)
+	if s.Index == 0 {
+		return
+	}
+	fmt.Fprintln(w)
 	rows := [][]string{{"HOST", "ROLE", "SERVICE", "MEMORY MiB", "FREE MiB", "SILENT"}}
 	for _, h := range s.Hosts {
 		memory, free := "-", "-"

@@ -22,7 +22,8 @@ const jsonHelp = `With --json everything on standard output is JSON, one object 
 
 KIND is status, guests, explanations, events, accepted, error; for an order that
 is followed: accepted, then progress (many), then result; for events --follow:
-event (many). An order with --dry-run or --no-wait ends with accepted; trace has
+event (many). Guests and explanations stand behind leader ("" when none is known)
+and index, the entry of the log that they are as of; a status has both in it. An order with --dry-run or --no-wait ends with accepted; trace has
 progress (many), then trace. The kind error has code ("usage", "failed", or the code of a refusal) and text. Units are
 in the names of the fields. Fields may be added; none changes its meaning within
 a version.

@@ -28,16 +28,17 @@ const (
 
 // Server answers on any number of listeners.
 type Server struct {
+	host string // whose daemon this is
 	http *http.Server
 	log  *slog.Logger
 }
 
 type callerKey struct{}
 
-// NewServer makes a server for both kinds of callers.
-func NewServer(people Backend, peers HostBackend, log *slog.Logger) *Server {
+// NewServer makes the server of a host's daemon, for both kinds of callers.
+func NewServer(host string, people Backend, peers HostBackend, log *slog.Logger) *Server {
 	mux := http.NewServeMux()
-	s := &Server{log: log, http: &http.Server{
+	s := &Server{host: host, log: log, http: &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}}
@@ -103,7 +104,14 @@ func (s *Server) identify(ctx context.Context, c net.Conn) context.Context {
 		return ctx
 	}
 	// Root on the host may do anything to it anyway.
-	return context.WithValue(ctx, callerKey{}, Caller{Name: "local", Role: Engineer})
+	return context.WithValue(ctx, callerKey{}, Caller{Name: userName(cred.Uid) + "@" + s.host, Role: Engineer})
+}
+
+func userName(uid uint32) string {
+	if uid == 0 {
+		return "root"
+	}
+	return fmt.Sprintf("uid-%d", uid) // the daemon's own, in a test
 }
 
 func callerOf(r *http.Request) (Caller, error) {
@@ -130,11 +138,25 @@ func prepare[In any](s *Server, w http.ResponseWriter, r *http.Request, verb str
 		err = decode(http.MaxBytesReader(w, r.Body, maxBody), &in)
 	}
 	if err != nil {
-		s.log.Warn("request refused", "verb", verb, "from", r.RemoteAddr, "caller", c.Name, "error", err)
+		s.refused(r, verb, c, err)
 		fail(w, err)
 		return c, in, false
 	}
 	return c, in, true
+}
+
+func (s *Server) refused(r *http.Request, verb string, c Caller, err error) {
+	logRefusal(s.log.With("from", r.RemoteAddr), verb, c, err)
+}
+
+// logRefusal names who was refused what, or whose request failed, once: at the
+// daemon that was asked, whichever host decided.
+func logRefusal(log *slog.Logger, verb string, c Caller, err error) {
+	what := "request failed"
+	if r := (*Refusal)(nil); errors.As(err, &r) {
+		what = "request refused"
+	}
+	log.Warn(what, "verb", verb, "caller", c.Name, "role", c.Role, "error", err)
 }
 
 func decode(body io.Reader, into any) error {
@@ -166,6 +188,7 @@ func serve[In, Out any](s *Server, mux *http.ServeMux, verb string, do func(cont
 		defer cancel()
 		out, err := do(ctx, c, in)
 		if err != nil {
+			s.refused(r, verb, c, err)
 			fail(w, err)
 			return
 		}
@@ -207,8 +230,11 @@ func follow[In, Line any](s *Server, mux *http.ServeMux, verb string, do func(co
 			_ = control.Flush()
 		}
 		err := do(r.Context(), c, in, tell)
+		if err == nil || r.Context().Err() != nil {
+			return
+		}
+		s.refused(r, verb, c, err)
 		switch {
-		case err == nil || r.Context().Err() != nil:
 		case begun:
 			tell(failed(err.Error()))
 		default:

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,6 +104,7 @@ type site struct {
 	pki  string
 	port int
 	fake *fake
+	log  logged
 }
 
 func newSite(t *testing.T) *site {
@@ -127,7 +129,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s.port = l.Addr().(*net.TCPAddr).Port
-	server := NewServer(s.fake, s.fake, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	server := NewServer("host-a", s.fake, s.fake, slog.New(slog.NewTextHandler(&s.log, nil)))
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l, s.tls(s.pki, "host-a")) }()
 	t.Cleanup(func() {
@@ -340,7 +342,7 @@ func TestStrangersDoNotGetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(s.fake, s.fake, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	server := NewServer("host-a", s.fake, s.fake, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	go server.Serve(l, s.tls(s.pki, "engineer"))
 	defer server.Close()
 	if err := NewClient("engineer", []string{"127.0.0.1"}, l.Addr().(*net.TCPAddr).Port, s.tls(s.pki, "operator")).try("status"); err == nil {
@@ -355,7 +357,7 @@ func TestRootOfTheHostIsAnEngineerAtTheSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(f, f, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	server := NewServer("host-a", f, f, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	go server.Serve(l, nil)
 	defer server.Close()
 	if _, err := NewLocalClient(path).Drain(context.Background(), Caller{}, HostRequest{Host: "host-a"}); err != nil {
@@ -364,14 +366,14 @@ func TestRootOfTheHostIsAnEngineerAtTheSocket(t *testing.T) {
 	if err := NewLocalClient(path).try("host/lease"); err == nil {
 		t.Error("the socket gives leases; want hosts only")
 	}
-	if got, want := f.all(), []string{"drain by local ENGINEER"}; !slices.Equal(got, want) {
+	if got, want := f.all(), []string{"drain by " + userName(uint32(os.Getuid())) + "@host-a ENGINEER"}; !slices.Equal(got, want) {
 		t.Errorf("the backend saw %q; want %q", got, want)
 	}
 }
 
 func TestAsHoldsACallerToTheTable(t *testing.T) {
 	f := &fake{}
-	b := As(f, Caller{Name: "console", Role: Viewer})
+	b := As(f, Caller{Name: "console@host-a", Role: Viewer}, slog.New(slog.DiscardHandler))
 	ctx := context.Background()
 	_, moved := b.Move(ctx, Caller{Name: "x", Role: Engineer}, MoveRequest{})
 	_, drained := b.Drain(ctx, Caller{}, HostRequest{})
@@ -385,7 +387,7 @@ func TestAsHoldsACallerToTheTable(t *testing.T) {
 	if s, err := b.Status(ctx); err != nil || s.Site != "north" {
 		t.Errorf("Status() as VIEWER = %v, %v; want the status", s, err)
 	}
-	if err := As(f, Caller{Name: "x", Role: "GUEST"}).Progress(ctx, ProgressRequest{}, func(Progress) { t.Error("told") }); err == nil {
+	if err := As(f, Caller{Name: "x", Role: "GUEST"}, slog.New(slog.DiscardHandler)).Progress(ctx, ProgressRequest{}, func(Progress) { t.Error("told") }); err == nil {
 		t.Error("Progress() as GUEST is not refused")
 	}
 	var told bytes.Buffer

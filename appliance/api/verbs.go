@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 )
 
@@ -44,58 +46,64 @@ func Allow(c Caller, verb string) error {
 	return &Refusal{Code: "role", Text: fmt.Sprintf("%s has the role %s; %s needs one of %v", c.Name, c.Role, verb, roles)}
 }
 
-// As is the backend as one caller sees it: every order is the caller's, and is
-// checked against Verbs. It is for ways in that prove who calls by themselves,
-// as the serial port does by where it is.
-func As(b Backend, c Caller) Backend { return as{b, c} }
+// As is the backend as one caller sees it: every order is the caller's, is checked
+// against Verbs, and a refusal is logged. It is for ways in that prove who calls by
+// themselves, as the serial port does by where it is.
+func As(b Backend, c Caller, log *slog.Logger) Backend { return as{b, c, log} }
 
 type as struct {
-	b Backend
-	c Caller
+	b   Backend
+	c   Caller
+	log *slog.Logger
 }
 
-func checked[In, Out any](c Caller, verb string, in In, do func(In) (Out, error)) (Out, error) {
-	if err := Allow(c, verb); err != nil {
-		var none Out
-		return none, err
+func checked[In, Out any](a as, verb string, in In, do func(In) (Out, error)) (out Out, err error) {
+	err = a.checked(verb, func() error {
+		out, err = do(in)
+		return err
+	})
+	return out, err
+}
+
+func (a as) checked(verb string, do func() error) error {
+	err := Allow(a.c, verb)
+	if err == nil {
+		err = do()
 	}
-	return do(in)
+	if err != nil && !errors.Is(err, context.Canceled) { // who goes away is refused nothing
+		logRefusal(a.log, verb, a.c, err)
+	}
+	return err
 }
 
 func (a as) Status(ctx context.Context) (Status, error) {
-	return checked(a.c, "status", ctx, a.b.Status)
+	return checked(a, "status", ctx, a.b.Status)
 }
 
 func (a as) Move(ctx context.Context, _ Caller, r MoveRequest) (Accepted, error) {
-	return checked(a.c, "move", r, func(r MoveRequest) (Accepted, error) { return a.b.Move(ctx, a.c, r) })
+	return checked(a, "move", r, func(r MoveRequest) (Accepted, error) { return a.b.Move(ctx, a.c, r) })
 }
 
 func (a as) Drain(ctx context.Context, _ Caller, r HostRequest) (Accepted, error) {
-	return checked(a.c, "drain", r, func(r HostRequest) (Accepted, error) { return a.b.Drain(ctx, a.c, r) })
+	return checked(a, "drain", r, func(r HostRequest) (Accepted, error) { return a.b.Drain(ctx, a.c, r) })
 }
 
 func (a as) Resume(ctx context.Context, _ Caller, r HostRequest) (Accepted, error) {
-	return checked(a.c, "resume", r, func(r HostRequest) (Accepted, error) { return a.b.Resume(ctx, a.c, r) })
+	return checked(a, "resume", r, func(r HostRequest) (Accepted, error) { return a.b.Resume(ctx, a.c, r) })
 }
 
 func (a as) Explain(ctx context.Context, r ExplainRequest) ([]Explanation, error) {
-	return checked(a.c, "explain", r, func(r ExplainRequest) ([]Explanation, error) { return a.b.Explain(ctx, r) })
+	return checked(a, "explain", r, func(r ExplainRequest) ([]Explanation, error) { return a.b.Explain(ctx, r) })
 }
 
 func (a as) Events(ctx context.Context, r EventsRequest) ([]Event, error) {
-	return checked(a.c, "events", r, func(r EventsRequest) ([]Event, error) { return a.b.Events(ctx, r) })
+	return checked(a, "events", r, func(r EventsRequest) ([]Event, error) { return a.b.Events(ctx, r) })
 }
 
 func (a as) Progress(ctx context.Context, r ProgressRequest, tell func(Progress)) error {
-	if err := Allow(a.c, "progress"); err != nil {
-		return err
-	}
-	return a.b.Progress(ctx, r, tell)
+	return a.checked("progress", func() error { return a.b.Progress(ctx, r, tell) })
 }
 
 func (a as) Trace(ctx context.Context, _ Caller, r TraceRequest, tell func(TraceLine)) error {
-	if err := Allow(a.c, "trace"); err != nil {
-		return err
-	}
-	return a.b.Trace(ctx, a.c, r, tell)
+	return a.checked("trace", func() error { return a.b.Trace(ctx, a.c, r, tell) })
 }

@@ -53,7 +53,7 @@ func install(t *testing.T) *installed {
 	if err := errors.Join(a.Host("host-a", net.IPv4(127, 0, 0, 1)), a.Operator("eva", "OPERATOR"), a.Operator("vic", "VIEWER")); err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(i.fake, hostBackend{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	server := api.NewServer("host-a", i.fake, hostBackend{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	t.Cleanup(func() { server.Close() })
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -29,7 +29,7 @@ const (
 // Serve is the console on a serial device, until ctx ends. It survives a device
 // that is absent, or goes away and comes back.
 func Serve(ctx context.Context, device string, baud int, id Identity, backend api.Backend, log *slog.Logger) {
-	backend = api.As(backend, api.Caller{Name: "console", Role: id.Role})
+	backend = api.As(backend, api.Caller{Name: "console@" + id.Host, Role: id.Role}, log)
 	wait, told := reopenMin, ""
 	for ctx.Err() == nil {
 		began := time.Now()

@@ -75,7 +75,7 @@ func TestAViewerAtTheConsoleMayLookAndNotOrder(t *testing.T) {
 		t.Errorf("guests = %q; want the guests", said)
 	}
 	p.enter("drain host-a\r")
-	if said := p.expect(prompt); !strings.Contains(said, "refused: console has the role VIEWER") {
+	if said := p.expect(prompt); !strings.Contains(said, "refused: console@host-a has the role VIEWER") {
 		t.Errorf("drain = %q; want a refusal", said)
 	}
 	if f.last() != "status {}" {

@@ -206,7 +206,7 @@ func within(limit time.Duration, f func()) bool {
 
 // listen opens the control API at every address and at the unix socket.
 func (n *Node) listen(failed chan<- error) (*api.Server, error) {
-	server := api.NewServer(n, n, n.log.With("part", "api"))
+	server := api.NewServer(n.self.Name, n, n, n.log.With("part", "api"))
 	tlsConfig, err := n.certificates().Load()
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (f *leaderFake) peerOf(t *testing.T, n *Node, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(f, f, slog.New(slog.DiscardHandler))
+	server := api.NewServer("host-b", f, f, slog.New(slog.DiscardHandler))
 	go server.Serve(l, nil)
 	t.Cleanup(func() { server.Close() })
 	n.peers = map[string]*api.Client{name: api.NewLocalClient(socket)}

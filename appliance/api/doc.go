@@ -105,8 +105,10 @@ type Accepted struct {
 	Move string `json:"move,omitempty"`
 	// Text says what happens now, or would.
 	Text string `json:"text"`
-	// Plan of a dry run.
-	Plan []string `json:"plan,omitempty"`
+	// Plan of a drain, a line for each guest; Stays counts those that do not move
+	// before something changes.
+	Plan  []string `json:"plan,omitempty"`
+	Stays int      `json:"stays,omitempty"`
 }
 
 // ExplainRequest asks why things are as they are: for one guest, or for all.

@@ -10,7 +10,7 @@
 //
 // # Exit status
 //
-//	0 done   1 failed   2 the command is not understood   3 refused
+//	0 done   1 failed   2 the command is not understood   3 refused, or a guest stays
 //
 // # JSON
 //

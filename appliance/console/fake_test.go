@@ -17,6 +17,7 @@ type fakeDaemon struct {
 	asked  []string
 	refuse error
 	status *api.Status // nil: fakeStatus
+	stays  int         // guests that a drain leaves
 	plays  []api.Progress
 	trace  []byte // what Trace records; broken off when hold is set
 	// hold makes Progress wait for its context after it has played.
@@ -80,7 +81,10 @@ func (f *fakeDaemon) Move(_ context.Context, by api.Caller, r api.MoveRequest) (
 }
 
 func (f *fakeDaemon) Drain(_ context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {
-	return api.Accepted{Text: "host " + r.Host + " is taken out of service; its guests are moved away", Plan: []string{"guest main1 moves to host-b: only place"}}, f.note("drain", by, r)
+	if f.stays > 0 {
+		return api.Accepted{Text: "would take it out of service; 1 guest stays", Plan: []string{"guest main1 stays: no room"}, Stays: f.stays}, f.note("drain", by, r)
+	}
+	return api.Accepted{Text: "host " + r.Host + " is taken out of service; 1 guest moves", Plan: []string{"guest main1 moves to host-b: only place"}}, f.note("drain", by, r)
 }
 
 func (f *fakeDaemon) Resume(_ context.Context, by api.Caller, r api.HostRequest) (api.Accepted, error) {

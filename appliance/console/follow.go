@@ -79,12 +79,21 @@ func (v *verbs) follow(ctx context.Context, b api.Backend, command string, r api
 	err := b.Progress(ctx, r, func(p api.Progress) { told = errors.Join(told, f.tell(p)) })
 	f.screen.settle()
 	if ctx.Err() != nil {
-		return fmt.Errorf("no longer followed; the order stands, see `%sevents`", v.prefix)
+		return errors.New(v.stands(r))
 	}
 	if err = errors.Join(err, told); err != nil {
 		return fmt.Errorf("the order stands, but cannot be followed (see `%sevents`): %w", v.prefix, err)
 	}
 	return f.end()
+}
+
+// stands: whoever stops watching has not stopped the order.
+func (v *verbs) stands(r api.ProgressRequest) string {
+	text := fmt.Sprintf("no longer followed; the order stands, see `%sevents`", v.prefix)
+	if r.Host != "" {
+		text += fmt.Sprintf("; `%sresume %s` takes it back", v.prefix, r.Host)
+	}
+	return text
 }
 
 func (f *follower) tell(p api.Progress) error {

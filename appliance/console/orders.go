@@ -101,6 +101,9 @@ func (v *verbs) order(ctx context.Context, command string, o orderFlags, give fu
 			v.screen.Printf("  %s\n", line)
 		}
 	})
+	if err == nil && o.dryRun && a.Stays > 0 {
+		return &ended{Refused} // it would not come to its end
+	}
 	if err != nil || o.dryRun || o.noWait || follow == (api.ProgressRequest{}) {
 		return err
 	}

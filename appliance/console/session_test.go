@@ -90,7 +90,7 @@ func TestCtrlCEndsTheFollowingAndNotTheMove(t *testing.T) {
 	p.enter("drain host-a\r")
 	p.expect("sending memory")
 	p.enter("ignored ahead\r\x03")
-	if said := p.expect(prompt); !strings.Contains(said, "^C\r\nno longer followed; the order stands, see `events`") {
+	if said := p.expect(prompt); !strings.Contains(said, "^C\r\nno longer followed; the order stands, see `events`; `resume host-a` takes it back") {
 		t.Errorf("after Ctrl-C = %q; want that the order stands", said)
 	}
 	p.enter("events --follow\r")

@@ -34,7 +34,8 @@ const exitHelp = `Exit status:
   0  done; of a move or drain that is followed: the guests have moved
   1  failed, or the move was rolled back
   2  the command is not understood
-  3  refused; the text says what would help
+  3  refused, or of a drain, with --dry-run too: a guest stays; the text says what
+     would help
 `
 
 // rules of the policies, by name.

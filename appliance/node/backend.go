@@ -137,39 +137,43 @@ func (n *Node) Drain(ctx context.Context, by api.Caller, r api.HostRequest) (api
 	if refused := core.Admit(state, nil, c); refused != nil {
 		return api.Accepted{}, refusal(refused)
 	}
-	lines, err := n.drainPlan(ctx, state, r.Host)
+	moves, stay, err := n.drainPlan(ctx, state, r.Host)
 	if err != nil {
 		return api.Accepted{}, err
 	}
+	a := api.Accepted{Plan: append(moves, stay...), Stays: len(stay)}
 	if r.DryRun {
-		return api.Accepted{Text: "would take host " + r.Host + " out of service", Plan: lines}, nil
+		a.Text = "would take host " + r.Host + " out of service; " + drainText(len(moves), len(stay))
+		return a, nil
 	}
 	if err := n.command(ctx, c); err != nil {
 		return api.Accepted{}, err
 	}
-	return api.Accepted{Text: "host " + r.Host + " is taken out of service; its guests are moved away", Plan: lines}, nil
+	a.Text = "host " + r.Host + " is taken out of service; " + drainText(len(moves), len(stay))
+	return a, nil
 }
 
 // drainPlan says, a line a guest, what draining the host would do.
-func (n *Node) drainPlan(ctx context.Context, state core.State, host string) (lines []string, err error) {
+func (n *Node) drainPlan(ctx context.Context, state core.State, host string) (moves, stay []string, err error) {
 	for _, g := range state.Guests {
 		if g.Owner != host {
 			continue
 		}
 		list, err := n.explain(ctx, g.Name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, e := range list {
-			if e.To == "" {
-				lines = append(lines, fmt.Sprintf("guest %s stays: %s", g.Name, e.Why))
+			if why := stays(state, g, e); why != "" {
+				stay = append(stay, fmt.Sprintf("guest %s stays: %s", g.Name, why))
 			} else {
-				lines = append(lines, fmt.Sprintf("guest %s moves to %s: %s", g.Name, e.To, e.Why))
+				moves = append(moves, fmt.Sprintf("guest %s moves to %s: %s", g.Name, e.To, e.Why))
 			}
 		}
 	}
-	slices.Sort(lines)
-	return lines, nil
+	slices.Sort(moves)
+	slices.Sort(stay)
+	return moves, stay, nil
 }
 
 // explain is Explain with the explanations themselves.

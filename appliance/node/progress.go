@@ -206,13 +206,15 @@ func (n *Node) sourceLines(ctx context.Context, m core.Move, lines chan<- api.Pr
 	}
 }
 
-// followDrain tells of every move off the host until it is empty, or until
-// nothing more happens without an order.
+// followDrain tells of every move off the host until it is empty, or until for the
+// length of a lease nothing has moved and nothing will without an order.
 func (n *Node) followDrain(ctx context.Context, host string, tell func(api.Progress)) error {
 	told := map[string]bool{}
 	for _, m := range n.loop.snapshot().State().Past {
 		told[m.ID] = true
 	}
+	var still lasting
+	asked := time.Time{}
 	for {
 		state := n.loop.snapshot().State()
 		h, known := state.Hosts[host]
@@ -232,15 +234,19 @@ func (n *Node) followDrain(ctx context.Context, host string, tell func(api.Progr
 			tell(last)
 		}
 		if followed {
+			still = lasting{}
 			continue
 		}
 		if h.Service != core.Draining {
 			tell(api.Progress{AtMs: time.Now().UnixMilli(), From: host, Phase: string(h.Service), Final: true, Reason: drained(state, h)})
 			return nil
 		}
-		if why := stuck(state, host); why != "" {
-			tell(api.Progress{AtMs: time.Now().UnixMilli(), From: host, Phase: string(h.Service), Outcome: "refused", Reason: why, Final: true})
-			return nil
+		if at := time.Now(); at.Sub(asked) >= outlookEvery {
+			why := stuck(state, host, n.outlook(ctx))
+			if asked = time.Now(); still.is(why != "", at, n.timing.Lease) {
+				tell(api.Progress{AtMs: at.UnixMilli(), From: host, Phase: string(h.Service), Outcome: "refused", Reason: why, Final: true})
+				return nil
+			}
 		}
 		select {
 		case <-time.After(pollEvery):
@@ -270,25 +276,4 @@ func movesOf(s core.State) (list []core.Move) {
 		list = append(list, m)
 	}
 	return list
-}
-
-// stuck says why a drain will not go on without another order: every guest
-// that is left was refused.
-func stuck(s core.State, host string) string {
-	why, left := "", false
-	for _, g := range s.Guests {
-		if _, there := g.MayRun[host]; !there {
-			continue
-		}
-		left = true
-		m, ok := s.FindMove(g.LastMove)
-		if _, moving := s.Moves[g.Name]; moving || !ok || m.Outcome != core.Refused || m.From != host || s.Landscape > m.Landscape {
-			return ""
-		}
-		why += "guest " + g.Name + " stays: " + m.Why + "; "
-	}
-	if !left {
-		return ""
-	}
-	return why + "order the drain again, or move it with another budget"
 }

@@ -298,8 +298,16 @@ func TestE2EOrdersThatCannotBeCarriedOutAreRefusedAndSayWhy(t *testing.T) {
 	refused("a move to a host in maintenance", "maintenance", err)
 	_, err = c.Client(WitnessHost).Drain(ctx, api.Caller{}, api.HostRequest{Host: WitnessHost})
 	refused("a drain that leaves one host of three", "with host-b out of service too, 1 of 3 hosts would be left in service and 2 are needed", err)
-	_, err = k.Resume(ctx, api.Caller{}, api.HostRequest{Host: hostB})
-	must(t, err)
+	left := c.followed(hostA, func(ctx context.Context, k *api.Client) (api.Accepted, error) {
+		return k.Drain(ctx, api.Caller{}, api.HostRequest{Host: hostA, Insist: true})
+	})
+	if left.Outcome != "refused" || !strings.Contains(left.Reason, "guest prot1 stays (no host can take guest prot1") {
+		t.Errorf("a drain with nowhere to go ended with %+v; want it to say why the guest stays", left)
+	}
+	for _, host := range []string{hostA, hostB} {
+		_, err = k.Resume(ctx, api.Caller{}, api.HostRequest{Host: host})
+		must(t, err)
+	}
 
 	release := make(chan struct{})
 	asked, err := c.BeforeStop(ctx, func() error {

@@ -38,6 +38,10 @@ func (a Agent) planHosts(now time.Duration, g Guest) []plan.Host {
 	return list
 }
 
+// NotLeader names the term of an explanation that was made without knowing which
+// hosts are in contact.
+const NotLeader = "not-leader"
+
 // Explain says where the guest would go now, every host's cost, and what an
 // automatic move of it waits for. It knows of contact only on the leader.
 func (a Agent) Explain(now time.Duration, guest string) (plan.Explanation, error) {
@@ -61,7 +65,7 @@ func (a Agent) Explain(now time.Duration, guest string) (plan.Explanation, error
 		}
 	}
 	if !a.leader.leads {
-		e.Terms = append(e.Terms, plan.Term{Name: "not-leader", Value: 1, Why: "host " + a.cfg.Self + " does not lead: which hosts are in contact is known to the leader only"})
+		e.Terms = append(e.Terms, plan.Term{Name: NotLeader, Value: 1, Why: "host " + a.cfg.Self + " does not lead: which hosts are in contact is known to the leader only"})
 	}
 	return e, nil
 }

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Spec is what a guest is made of.
@@ -48,6 +49,9 @@ type Runner struct {
 	RunDir string
 	Binary string // QEMU
 	Specs  map[string]Spec
+
+	mu       sync.Mutex
+	versions map[string]running // by guest
 }
 
 func (r *Runner) root() string { return filepath.Join(r.RunDir, "g") }

@@ -13,8 +13,13 @@ import (
 // Abilities of a host, for admission of a move: what differs is refused before
 // anything is sent.
 type Abilities struct {
+	// QEMUVersion of the binary, which the next guest is started with.
 	QEMUVersion string   `json:"qemu_version"`
 	Machines    []string `json:"machines"`
+	// Runs is, by guest, the version of the QEMU that it runs under, which an update
+	// of the package leaves as it is; "" where QEMU did not answer. nil from a daemon
+	// of an earlier release.
+	Runs map[string]string `json:"runs"`
 	// FreeMiB of the host's memory, as the kernel estimates it. PromisedMiB of that
 	// belong to copies that have not touched all of theirs.
 	FreeMiB     int `json:"free_mib"`
@@ -51,7 +56,10 @@ func (r *Runner) Probe(ctx context.Context) (Abilities, error) {
 	if a.FreeMiB, err = freeMiB(); err != nil {
 		return a, err
 	}
-	a.PromisedMiB, err = r.promisedMiB()
+	if a.PromisedMiB, err = r.promisedMiB(); err != nil {
+		return a, err
+	}
+	a.Runs, err = r.runningVersions(ctx)
 	return a, err
 }
 
@@ -67,12 +75,11 @@ func (a Abilities) Lets(s Spec) error {
 	return nil
 }
 
-// Admit says why a guest from a host with QEMU sourceVersion cannot come here,
-// or nil.
+// Admit says why a guest that runs under QEMU sourceVersion cannot come here, or nil.
 func (a Abilities) Admit(s Spec, sourceVersion string) error {
 	switch {
 	case sourceVersion != "" && sourceVersion != a.QEMUVersion:
-		return fmt.Errorf("guest %s comes from QEMU %s, here is %s: update the older host first", s.Name, sourceVersion, a.QEMUVersion)
+		return fmt.Errorf("guest %s runs under QEMU %s, here is %s: update the older host first, or start the guest anew where its host was updated under it", s.Name, sourceVersion, a.QEMUVersion)
 	case !slices.Contains(a.Machines, s.Machine):
 		return fmt.Errorf("QEMU %s here has no machine type %s, which guest %s needs", a.QEMUVersion, s.Machine, s.Name)
 	case a.FreeMiB-a.PromisedMiB < s.MemoryMiB+overheadMiB+s.DeltaCacheMiB:

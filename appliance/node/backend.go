@@ -120,7 +120,11 @@ func (n *Node) admittedAt(ctx context.Context, to, from, name string) error {
 	if err := here.Lets(n.hypervisor.Specs[name]); err != nil {
 		return fmt.Errorf("host %s: %w", from, err)
 	}
-	if err := there.Admit(n.hypervisor.Specs[name], here.QEMUVersion); err != nil {
+	version, err := here.Version(name)
+	if err != nil {
+		return fmt.Errorf("host %s: %w", from, err)
+	}
+	if err := there.Admit(n.hypervisor.Specs[name], version); err != nil {
 		return fmt.Errorf("host %s: %w", to, err)
 	}
 	return nil

@@ -61,7 +61,11 @@ func (n *Node) admit(ctx context.Context, name, from string) error {
 	if err != nil {
 		return err
 	}
-	return here.Admit(spec, there.QEMUVersion)
+	version, err := there.Version(name)
+	if err != nil {
+		return fmt.Errorf("host %s: %w", from, err)
+	}
+	return here.Admit(spec, version)
 }
 
 // abilitiesOf asks a host, this one or another.

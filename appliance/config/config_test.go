@@ -38,6 +38,8 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		{"budget within margin", "budget_ms: 300", "budget_ms: 30", "more than move.margin_ms"},
 		{"preferred witness", "preferred_host: host-b", "preferred_host: witness", "is not a server"},
 		{"version", "version: 1", "version: 2", "this release understands 1"},
+		{"no version", "version: 1\n", "", "missing: write 'version: 1'"},
+		{"tab", "  lease_ms: 3000", "\tlease_ms: 3000", "6:1: a tab: indent with spaces"},
 		{"not YAML", "version: 1", "version: [1", "site file"},
 		{"two documents", "guests:", "---\nguests:", "want one"},
 	} {
@@ -55,6 +57,36 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 				t.Errorf("Parse() = %T; want *Error", err)
 			}
 		})
+	}
+}
+
+// What one mistake brings with it is not told: the operator would mend that.
+func TestOneMistakeIsOneProblem(t *testing.T) {
+	text := string(Example)
+	hosts, guests := strings.Index(text, "hosts:\n"), strings.Index(text, "guests:\n")
+	for _, c := range []struct{ what, text, want string }{
+		{"no hosts", text[:hosts] + text[guests:], "$.hosts: 0 hosts, want 1 to 16"},
+		{"unknown role", strings.Replace(text, "role: witness", "role: arbiter", 1), `"arbiter", want server or witness`},
+		{"unknown role of a server", strings.Replace(text, "role: server", "role: sever", 1), `"sever", want server or witness`},
+		{"no watchdog", strings.Replace(text, "    watchdog: {kind: device, path: /dev/watchdog}\n", "", 1), `"", want device: a server without`},
+	} {
+		_, err := Parse("site.yaml", []byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: Parse() = %v; want %q alone", c.what, err, c.want)
+		}
+	}
+}
+
+func TestAByteOrderMarkIsTaken(t *testing.T) {
+	if _, err := Parse("site.yaml", append([]byte("\xef\xbb\xbf"), Example...)); err != nil {
+		t.Errorf("Parse() = %v; want the file read", err)
+	}
+}
+
+func TestAMissingSiteFileSaysHowToNameAnother(t *testing.T) {
+	_, err := Load("none.yaml")
+	if err == nil || !strings.HasSuffix(err.Error(), "no such file or directory: say --site FILE, or set BUMPLESS_SITE") {
+		t.Errorf("Load() = %v; want the advice", err)
 	}
 }
 

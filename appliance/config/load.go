@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -45,6 +47,9 @@ func (e *Error) Error() string {
 // *Error in reading it, or joins every *Error that the checks found.
 func Load(path string) (Site, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Site{}, fmt.Errorf("read the site file: %w: say --site FILE, or set BUMPLESS_SITE", err)
+	}
 	if err != nil {
 		return Site{}, fmt.Errorf("read the site file: %w", err)
 	}
@@ -61,6 +66,7 @@ func Parse(name string, b []byte) (Site, error) {
 	if len(b) > maxFile {
 		return Site{}, &Error{File: name, Problem: fmt.Sprintf("more than %d bytes", maxFile)}
 	}
+	b = bytes.TrimPrefix(b, byteOrderMark)
 	if err := tooCostly(name, b); err != nil {
 		return Site{}, err
 	}
@@ -89,6 +95,9 @@ func Parse(name string, b []byte) (Site, error) {
 	return s, nil
 }
 
+// byteOrderMark is what some editors put before UTF-8; YAML 1.2, 5.2, takes it.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // tooCostly refuses what would cost the parser much more than its size says:
 // it recurses, and its stack must not be the sender's to choose; and its time
 // grows with the square of a line's length.
@@ -116,6 +125,9 @@ func located(name string, err error) error {
 	var y yaml.Error
 	if errors.As(err, &y) {
 		e.Problem = y.GetMessage()
+		if strings.Contains(e.Problem, "character '\t'") {
+			e.Problem = "a tab: indent with spaces"
+		}
 		if t := y.GetToken(); t != nil && t.Position != nil {
 			e.Line, e.Column = t.Position.Line, t.Position.Column
 		}

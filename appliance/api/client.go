@@ -19,6 +19,9 @@ import (
 type Client struct {
 	name string
 	http *http.Client
+	// For errors: the unix socket, "" for a host elsewhere; the caller's own
+	// certificate, and that of the authority, "" where there is no need to name them.
+	socket, cert, ca string
 }
 
 // secondLAN: a connection over LAN B is tried when LAN A has not answered for
@@ -39,15 +42,30 @@ func NewClient(host string, addresses []string, port int, config *tls.Config) *C
 	}}}
 }
 
+// WithFiles names the files of the certificates, for errors.
+func (c *Client) WithFiles(cert, ca string) *Client {
+	c.cert, c.ca = cert, ca
+	return c
+}
+
 // NewLocalClient talks to this host's daemon over its unix socket.
 func NewLocalClient(socket string) *Client {
-	return &Client{name: "this host", http: &http.Client{Transport: &http.Transport{
+	return &Client{name: "this host", socket: socket, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
 		},
 		DisableKeepAlives: true,
 	}}}
+}
+
+// NewAbsentClient stands for a host that the site file does not have: no call
+// reaches it.
+func NewAbsentClient(host string) *Client {
+	return &Client{name: host, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("this host's site file does not have it: put the same file on every host")
+		}}}}
 }
 
 // dialEither connects over the first address, and over the next ones too when
@@ -103,7 +121,7 @@ func (c *Client) post(ctx context.Context, verb string, in any) (*http.Response,
 	}
 	answer, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", verb, c.name, err)
+		return nil, c.unreached(verb, err)
 	}
 	if answer.StatusCode == http.StatusOK {
 		return answer, nil

@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -59,9 +58,4 @@ func screenOn(w io.Writer) *Screen {
 		s.Rewrite, s.Columns = true, int(size.Col)
 	}
 	return s
-}
-
-func readable(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, os.ErrNotExist)
 }

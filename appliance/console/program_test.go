@@ -128,6 +128,7 @@ func TestTheTargetIsChosenAsTheHelpSays(t *testing.T) {
 
 func TestATargetThatCannotBeReachedSaysWhatWouldHelp(t *testing.T) {
 	i := install(t)
+	i.strangers()
 	for _, c := range []struct {
 		line, want string
 		status     int
@@ -136,19 +137,45 @@ func TestATargetThatCannotBeReachedSaysWhatWouldHelp(t *testing.T) {
 		{"status --site $D/site.yaml --host host-x --cert $D/pki/eva.crt", `no host "host-x"`, Misused},
 		{"status --site $D/site.yaml --host host-a", "say --cert FILE", Misused},
 		{"status --site $D/site.yaml --host host-a --cert $D/pki/none.crt", "none.crt", Failed},
-		{"status --socket $D/none.sock", "no such file", Failed},
+		{"status --site $D/site.yaml --host host-a --cert $D/pki/none.crt", "load the certificate $D/pki/none.crt and its key", Failed},
+		{"status --site $D/site.yaml --host host-a --cert $D/pki/eva.key", "--cert wants the .crt", Misused},
+		{"status --socket $D/none.sock", "the daemon of this host does not answer ($D/none.sock): systemctl status bumpless; or ask another: --host NAME --cert FILE\n", Failed},
+		{"status --socket $D/stale.sock", "the daemon of this host does not answer ($D/stale.sock): systemctl status bumpless", Failed},
+		{"status --socket $D/api.sock --site $D/site.yaml --host host-a --cert $D/pki/eva.crt", "say --socket or --host, not both", Misused},
+		{"status --site $D/site.yaml --host host-a --cert $D/other/eve.crt --ca $D/pki/ca.crt", "host-a does not take $D/other/eve.crt: it is not of this site's authority\n", Failed},
+		{"status --site $D/site.yaml --host host-a --cert $D/pki/eva.crt --ca $D/other/ca.crt", "host-a's certificate is not of $D/other/ca.crt: is --ca this site's?\n", Failed},
 		{"drain host-a --site $D/site.yaml --host host-a --cert $D/pki/vic.crt", "vic has the role VIEWER; drain needs one of [OPERATOR ENGINEER]", Refused},
 	} {
-		if out, errs, status := i.enter(c.line); status != c.status || !strings.Contains(errs, c.want) || out != "" {
-			t.Errorf("%q = %d, %q, %q; want %d with %q", c.line, status, out, errs, c.status, c.want)
+		want := strings.ReplaceAll(c.want, "$D", i.dir)
+		if out, errs, status := i.enter(c.line); status != c.status || !strings.Contains(errs, want) || out != "" {
+			t.Errorf("%q = %d, %q, %q; want %d with %q", c.line, status, out, errs, c.status, want)
 		}
 	}
 	if err := os.Remove(i.dir + "/api.sock"); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, status := i.enter("status --site $D/site.yaml"); status != Misused || !strings.Contains(errs, "say --host NAME, one of host-a") {
-		t.Errorf("status without a daemon = %d %q; want the hosts named", status, errs)
+	if _, errs, status := i.enter("status --site $D/site.yaml"); status != Failed || !strings.Contains(errs, "or ask another: --host NAME") {
+		t.Errorf("status without a daemon = %d %q; want the way to another", status, errs)
 	}
+}
+
+// strangers are a certificate of another site, in other, and the socket that a
+// daemon left behind, stale.sock.
+func (i *installed) strangers() {
+	i.t.Helper()
+	a, err := pki.Init(i.dir+"/other", "south")
+	if err == nil {
+		err = a.Operator("eve", "ENGINEER")
+	}
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: i.dir + "/stale.sock", Net: "unix"})
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
 }
 
 func TestRunHandsOverSiteHostAndLog(t *testing.T) {

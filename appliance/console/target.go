@@ -36,6 +36,9 @@ func (t *target) sitePath() string {
 
 // open chooses the daemon: --socket, this host's own socket, or --host by TLS.
 func (t *target) open() (api.Backend, error) {
+	if t.socket != "" && t.host != "" {
+		return nil, misused("say --socket or --host, not both")
+	}
 	if t.socket != "" {
 		return api.NewLocalClient(t.socket), nil
 	}
@@ -44,11 +47,7 @@ func (t *target) open() (api.Backend, error) {
 		return nil, err
 	}
 	if t.host == "" {
-		socket := t.program.Socket(site)
-		if !readable(socket) {
-			return nil, misused("no daemon on this host (no %s): say --host NAME, one of %s", socket, strings.Join(named(site), ", "))
-		}
-		return api.NewLocalClient(socket), nil
+		return api.NewLocalClient(t.program.Socket(site)), nil
 	}
 	h, ok := site.Host(t.host)
 	if !ok {
@@ -57,12 +56,15 @@ func (t *target) open() (api.Backend, error) {
 	if t.cert == "" {
 		return nil, misused("--host %s needs your certificate: say --cert FILE (`bumpless pki operator` makes one)", t.host)
 	}
+	if strings.HasSuffix(t.cert, ".key") {
+		return nil, misused("--cert %s: --cert wants the .crt (its key is found beside it, or named by --key)", t.cert)
+	}
 	files := link.Files{Cert: t.cert, Key: or(t.key, strings.TrimSuffix(t.cert, ".crt")+".key"), CA: or(t.ca, site.PKIDir+"/ca.crt")}
 	tlsConfig, err := files.Load()
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(h.Name, h.Addresses(), h.APIPort, tlsConfig), nil
+	return api.NewClient(h.Name, h.Addresses(), h.APIPort, tlsConfig).WithFiles(files.Cert, files.CA), nil
 }
 
 // hosts completes --host.

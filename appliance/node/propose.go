@@ -117,5 +117,5 @@ func (n *Node) peer(host string) *api.Client {
 	if c, ok := n.peers[host]; ok {
 		return c
 	}
-	return api.NewLocalClient("/nonexistent/" + host)
+	return api.NewAbsentClient(host)
 }

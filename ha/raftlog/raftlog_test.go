@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -320,6 +321,26 @@ func TestOpenRefusesAConfigurationThatCannotWork(t *testing.T) {
 		if l, err := Open(c); err == nil {
 			l.Close()
 			t.Errorf("Open with %s succeeded; want an error", name)
+		}
+	}
+}
+
+func TestAnAddressThatCannotBeListenedAtSaysWhatToLookAt(t *testing.T) {
+	s := newSite(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for address, want := range map[string]string{
+		"192.0.2.1:7001":      "192.0.2.1 is no address of this machine: is LAN A up, and is --host host-a right?",
+		taken.Addr().String(): "does another daemon hold the port?",
+	} {
+		cfg := s.config("host-a")
+		cfg.Bind = []string{address}
+		_, err := listen(cfg)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("listen(%s) = %v; want %q", address, err, want)
 		}
 	}
 }

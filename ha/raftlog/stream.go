@@ -59,12 +59,31 @@ func listen(cfg Config) (*stream, error) {
 	for _, address := range cfg.Bind {
 		ln, err := net.Listen("tcp", address)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("listen for raft at %s: %w (does another daemon hold the port?)", address, err), s.Close())
+			return nil, errors.Join(fmt.Errorf("listen for raft at %s: %w", address, cannotListen(cfg, address, err)), s.Close())
 		}
 		s.listeners = append(s.listeners, ln)
 		go s.serve(ln)
 	}
 	return s, nil
+}
+
+// cannotListen says what the operator can look at.
+func cannotListen(cfg Config, address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w (does another daemon hold the port?)", err)
+	case !errors.Is(err, syscall.EADDRNOTAVAIL):
+		return err
+	}
+	ip, _, split := net.SplitHostPort(address)
+	if split != nil {
+		ip = address
+	}
+	lan := ""
+	if i := slices.Index(cfg.Bind, address); i >= 0 && i < 26 {
+		lan = fmt.Sprintf("is LAN %c up, and ", 'A'+i)
+	}
+	return fmt.Errorf("%s is no address of this machine: %sis --host %s right?", ip, lan, cfg.ID)
 }
 
 func (s *stream) answerWith(term func() uint64) {

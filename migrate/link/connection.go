@@ -213,7 +213,7 @@ type Files struct {
 func (f Files) Load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {
-		return nil, fmt.Errorf("load the move's certificate: %w", err)
+		return nil, fmt.Errorf("load the certificate %s and its key %s: %w", f.Cert, f.Key, err)
 	}
 	ca, err := os.ReadFile(f.CA)
 	if err != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -326,8 +327,11 @@ func (n *Node) beforeStop(m core.Move) error {
 	ctx, cancel := context.WithTimeout(n.ctx, config.Ms(n.site.Move.BeforeStopMs))
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, m.Guest, m.From, m.To).CombinedOutput()
+	if ctx.Err() != nil {
+		return fmt.Errorf("move.before_stop: it did not end within %d ms (move.before_stop_ms)", n.site.Move.BeforeStopMs)
+	}
 	if err != nil {
-		return fmt.Errorf("move.before_stop: %w: %.200s", err, out)
+		return fmt.Errorf("move.before_stop: %w: %.200s", err, bytes.TrimSpace(out))
 	}
 	return nil
 }

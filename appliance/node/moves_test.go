@@ -50,3 +50,20 @@ func TestAGatewayThatHangsWithItsGuestStoppedEndsWithinTheBudget(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatTheSitesOwnCheckSaysIsAReasonOnOneLine(t *testing.T) {
+	n := newTestNode(t)
+	n.site.Move.BeforeStop = filepath.Join(t.TempDir(), "check")
+	n.site.Move.BeforeStopMs = 300
+	for script, want := range map[string]string{
+		"#!/bin/sh\necho 'main2 is not healthy'\nexit 1\n": "move.before_stop: exit status 1: main2 is not healthy",
+		"#!/bin/sh\nexec sleep 60\n":                       "move.before_stop: it did not end within 300 ms (move.before_stop_ms)",
+	} {
+		if err := os.WriteFile(n.site.Move.BeforeStop, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.beforeStop(core.Move{Guest: "g"}); err == nil || err.Error() != want {
+			t.Errorf("beforeStop() with %q = %v; want %q", script, err, want)
+		}
+	}
+}

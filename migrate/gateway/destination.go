@@ -60,7 +60,7 @@ func RunDestination(ctx context.Context, cfg DestinationConfig, report func(Even
 	if cfg.RAMBytes == 0 {
 		cfg.RAMBytes = defaultRAMBytes
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
+	ctx, cancel := limited(ctx, time.Duration(cfg.TimeoutS)*time.Second, "the destination's time of %d s", cfg.TimeoutS)
 	defer cancel()
 	d := &destination{cfg: cfg, report: report, began: time.Now(), all: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
 		control: make(chan link.Frame, 4), failed: make(chan error, maxConnections+2)}

@@ -206,7 +206,7 @@ type SourceConfig struct {
 	LANs []LAN `json:"lans,omitempty"`
 
 	BudgetMs int `json:"budget_ms"`
-	MarginMs int `json:"margin_ms"` // kept for a resume; 20 ms when 0, see defaults
+	MarginMs int `json:"margin_ms"` // of BudgetMs, kept for a resume; 20 ms when 0. A daemon gives the site's move.margin_ms, which is 30 unless its file says otherwise
 
 	Connections    int `json:"connections"`      // 2 when 0
 	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for, at least; more often while that takes little

@@ -239,7 +239,7 @@ func TestASourceKeepsItsGuestFromAWrongDestination(t *testing.T) {
 		}, RolledBack, "the digests differ"},
 		{"no digest", func(h *host) { greet(h); h.until(link.Digest); send(h, link.Frame{Type: link.Ready}); h.until(0) }, RolledBack, "the digests differ"},
 		{"RUNNING instead of READY", func(h *host) { greet(h); h.until(link.Digest); send(h, link.Frame{Type: link.Running}); h.until(0) }, RolledBack, "unexpected RUNNING"},
-		{"silence", func(h *host) { greet(h); h.until(0) }, RolledBack, "the deadline passed while waiting for READY"},
+		{"silence", func(h *host) { greet(h); h.until(0) }, RolledBack, "the deadline passed while waiting for READY: the budget of 1000 ms less the margin of 50 ms is over"},
 		{"hangs up in the stop", func(h *host) { greet(h); h.until(link.Tail) }, RolledBack, ""},
 		{"no answer to COMMIT", func(h *host) {
 			greet(h)
@@ -258,6 +258,9 @@ func TestASourceKeepsItsGuestFromAWrongDestination(t *testing.T) {
 		b, r := playDestination(t, c.play)
 		if r.Outcome != c.outcome || !strings.Contains(r.Reason, c.why) || b.committed() != (c.outcome == InDoubt) {
 			t.Errorf("%s: %s %q, committed %v; want %s because of %q", c.name, r.Outcome, r.Reason, b.committed(), c.outcome, c.why)
+		}
+		if strings.Contains(r.Reason, "context deadline exceeded") {
+			t.Errorf("%s: because of %q; want the limit that was reached", c.name, r.Reason)
 		}
 		if status, _ := b.src.is(); (status == "running") != (c.outcome != InDoubt) {
 			t.Errorf("%s: the source's guest is %s after %s", c.name, status, r.Outcome)

@@ -120,7 +120,7 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	if err != nil {
 		return Result{}, fmt.Errorf("move %s: %w", cfg.Move, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
+	ctx, cancel := limited(ctx, time.Duration(cfg.TimeoutS)*time.Second, "the move's time of %d s (move.timeout_s)", cfg.TimeoutS)
 	defer cancel()
 	s := &source{cfg: cfg, lookout: cfg.expected, report: report, ask: ask, began: time.Now(), policy: p,
 		hurry: make(chan struct{}), decided: make(chan policy.Decision), goOn: make(chan struct{}), resume: make(chan struct{}), leave: leave{answer: make(chan error, 1)},
@@ -183,7 +183,7 @@ func (s *source) close() {
 // has accepted.
 func (s *source) prepare(ctx context.Context) error {
 	s.phase(Connecting)
-	within, cancel := context.WithTimeout(ctx, prepareWait)
+	within, cancel := limited(ctx, prepareWait, "the %s to prepare a move", prepareWait)
 	defer cancel()
 	var err error
 	if s.qemu, err = qmp.Dial(within, s.cfg.QMP); err != nil {
@@ -201,7 +201,7 @@ func (s *source) prepare(ctx context.Context) error {
 	if err := s.mirrorDisks(ctx); err != nil { // it may take long
 		return err
 	}
-	within, cancel = context.WithTimeout(ctx, prepareWait)
+	within, cancel = limited(ctx, prepareWait, "the %s to prepare a move", prepareWait)
 	defer cancel()
 	return s.startMigration(within)
 }

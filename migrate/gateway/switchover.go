@@ -22,7 +22,7 @@ import (
 func (s *source) switchover(ctx context.Context, estimate time.Duration) {
 	t0 := time.Now()
 	deadline := t0.Add(time.Duration(s.cfg.BudgetMs-s.cfg.MarginMs) * time.Millisecond)
-	stopped, cancel := context.WithDeadline(ctx, deadline)
+	stopped, cancel := context.WithDeadlineCause(ctx, deadline, limit{fmt.Sprintf("the budget of %d ms less the margin of %d ms", s.cfg.BudgetMs, s.cfg.MarginMs)})
 	defer cancel()
 	s.result.EstimateMs = ms(estimate)
 	s.phase(Stopped)
@@ -57,6 +57,9 @@ func (s *source) stopAndSend(ctx context.Context, t0 time.Time) error {
 	reading := time.AfterFunc(stopAlone, s.readOn)
 	err := s.qemu.Execute(ctx, "stop", nil, nil)
 	reading.Stop()
+	if err != nil && ctx.Err() != nil {
+		return late("QEMU was asked to stop the guest", ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -114,11 +117,15 @@ func (s *source) streamEnd(ctx context.Context) (ending, error) {
 	}
 }
 
-// late says why ctx ended: the budget, or a daemon that wants the guest back.
+// late says why ctx ended: which limit was reached, or that a daemon wants the
+// guest back.
 func late(what string, ctx context.Context) error {
 	cause := context.Cause(ctx)
+	if reached, ok := cause.(limit); ok {
+		return fmt.Errorf("the deadline passed while %s: %w", what, reached)
+	}
 	if errors.Is(cause, context.DeadlineExceeded) {
-		return fmt.Errorf("the deadline passed while %s: %w", what, cause)
+		return fmt.Errorf("the deadline passed while %s", what)
 	}
 	return fmt.Errorf("%w, while %s", cause, what)
 }
@@ -219,7 +226,7 @@ func (s *source) mark(deadline time.Time) error {
 
 // commit sends COMMIT and waits for RUNNING. There is no way back.
 func (s *source) commit(t0 time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), runningWait)
+	ctx, cancel := limited(context.Background(), runningWait, "the %s for RUNNING", runningWait)
 	defer cancel()
 	s.phase(Committed)
 	s.pause(ctx, Committed)

@@ -73,7 +73,7 @@ func RunTrace(ctx context.Context, cfg TraceConfig, report func(Event)) (Result,
 	if err := cfg.defaults(); err != nil {
 		return Result{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.TimeoutS)*time.Second)
+	ctx, cancel := limited(ctx, time.Duration(cfg.TimeoutS)*time.Second, "the recording's time of %d s", cfg.TimeoutS)
 	defer cancel()
 	t := &tracer{cfg: cfg, source: source{cfg: SourceConfig{Guest: cfg.Guest, QMP: cfg.QMP, RAMBytes: cfg.RAMBytes}, report: report, began: time.Now()}}
 	err := t.run(ctx)

@@ -54,7 +54,7 @@ func (n *Node) enter(ctx context.Context, c core.Command, localOnly bool) (core.
 		}
 		return r, err
 	case leader == "":
-		return core.Result{}, fmt.Errorf("%w: no leader is known: are two of the hosts up and connected?", errNotEntered)
+		return core.Result{}, fmt.Errorf("%w: %s", errNotEntered, raftlog.NoLeader(len(n.site.Hosts)))
 	}
 	return n.enterThrough(ctx, leader, c)
 }

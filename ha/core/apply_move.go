@@ -84,7 +84,7 @@ func (s *State) canLeave(g Guest, c BeginMove, by Order) *Refusal {
 		return refuse(AlreadyThere, "guest %s is already on host %s", g.Name, c.To)
 	}
 	if tag, there := g.MayRun[g.Owner]; !g.Wanted || !there || tag != g.Copy || len(g.MayRun) != 1 {
-		return refuse(NotRunning, "guest %s does not run in exactly one known place, so it cannot be moved", g.Name)
+		return refuse(NotRunning, "guest %s does not run in exactly one known place, so it cannot be moved; see `bumpless explain %s`", g.Name, g.Name)
 	}
 	return s.partnersAllow(g, c, by)
 }
@@ -95,10 +95,10 @@ func (s *State) partnersAllow(g Guest, c BeginMove, by Order) *Refusal {
 	}
 	for _, p := range s.partners(g) {
 		if m, moving := s.Moves[p.Name]; moving {
-			return refuse(GroupMoving, "guest %s waits: its partner %s in group %s is being moved (move %s)", g.Name, p.Name, g.Group, m.ID)
+			return refuse(GroupMoving, "not now: %s, the partner of guest %s in group %s, is being moved (move %s); order it again when that move has ended", p.Name, g.Name, g.Group, m.ID)
 		}
 		if p.Wanted && len(p.MayRun) == 0 && !c.Insist {
-			return refuse(PartnerDown, "guest %s stays: its partner %s in group %s does not run; an %s may insist", g.Name, p.Name, g.Group, roleMayInsist)
+			return refuse(PartnerDown, "guest %s stays: its partner %s in group %s does not run; see `bumpless explain %s`, and an %s may insist (--insist)", g.Name, p.Name, g.Group, p.Name, roleMayInsist)
 		}
 	}
 	return nil

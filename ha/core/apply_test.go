@@ -126,7 +126,7 @@ func TestEachRefusalSaysWhatWouldHelp(t *testing.T) {
 		{"two commands at once", nil, operator, Command{SetWanted: &SetWanted{Guest: "scada"}, SetMaintenance: &SetMaintenance{Host: "a"}}, Malformed, "2 things at once"},
 		{"a name with a space", nil, operator, Command{SetWanted: &SetWanted{Guest: "sca da"}}, Malformed, "without spaces"},
 		{"a name that is too long", nil, operator, Command{SetWanted: &SetWanted{Guest: long}}, Malformed, "1 to 64"},
-		{"a reason that is too long", nil, operator, Command{SetMaintenance: &SetMaintenance{Host: "a", Reason: strings.Repeat("x", MaxText+1)}}, Malformed, "at most 1024 bytes"},
+		{"a reason that is too long", nil, operator, Command{SetMaintenance: &SetMaintenance{Host: "a", Reason: strings.Repeat("x", MaxText+1)}}, Malformed, "the reason (--reason) has 1025 bytes: want at most 1024"},
 		{"a reason that is no UTF-8", nil, operator, Command{SetMaintenance: &SetMaintenance{Host: "a", Reason: "\xff"}}, Malformed, "UTF-8"},
 
 		{"a host of an unknown role", nil, operator, Command{RegisterHost: &RegisterHost{Name: "d", Role: "router"}}, Malformed, "a server or a witness"},
@@ -173,7 +173,7 @@ func TestEachRefusalSaysWhatWouldHelp(t *testing.T) {
 
 		{"moving an unknown guest", nil, operator, begin("nobody", "a", 0), Unknown, "see `bumpless guests`"},
 		{"moving a guest to where it is", func(l *log) { l.place("scada", "a") }, operator, begin("scada", "a", 1), AlreadyThere, "already on host a"},
-		{"moving a guest that does not run", nil, operator, begin("scada", "a", 0), NotRunning, "does not run in exactly one known place"},
+		{"moving a guest that does not run", nil, operator, begin("scada", "a", 0), NotRunning, "does not run in exactly one known place, so it cannot be moved; see `bumpless explain scada`"},
 		{"a second move of the same guest", func(l *log) { l.place("scada", "a").move("scada", "b") }, operator, begin("scada", "c", 2), Moving, "wait for its end"},
 		{"a move's id for the second time", func(l *log) {
 			l.place("scada", "a").move("scada", "b")
@@ -182,12 +182,12 @@ func TestEachRefusalSaysWhatWouldHelp(t *testing.T) {
 		{"moving with an old epoch", func(l *log) { l.place("scada", "a") }, operator, begin("scada", "b", 0), Stale, "look again and repeat"},
 		{"moving to a host in maintenance", func(l *log) { l.place("scada", "a").maintain("b") }, operator, begin("scada", "b", 1), NotInService, "by olga"},
 		{"moving to a partner's host", func(l *log) { l.place("main1", "a").place("main2", "b") }, operator, begin("main1", "b", 1), GroupShared, "its partner main2"},
-		{"moving while a partner moves", func(l *log) { l.place("main1", "a").place("main2", "b").move("main2", "c") }, operator, begin("main1", "c", 1), GroupMoving, "waits: its partner main2"},
-		{"moving while a partner is down", func(l *log) { l.place("main1", "a") }, operator, begin("main1", "b", 1), PartnerDown, "an ENGINEER may insist"},
+		{"moving while a partner moves", func(l *log) { l.place("main1", "a").place("main2", "b").move("main2", "c") }, operator, begin("main1", "c", 1), GroupMoving, "not now: main2, the partner of guest main1 in group protection, is being moved (move main2-2); order it again when that move has ended"},
+		{"moving while a partner is down", func(l *log) { l.place("main1", "a") }, operator, begin("main1", "b", 1), PartnerDown, "see `bumpless explain main2`, and an ENGINEER may insist (--insist)"},
 		{"insisting as an operator", func(l *log) { l.place("main1", "a") }, operator,
 			Command{BeginMove: &BeginMove{ID: "main1-2", Guest: "main1", To: "b", Epoch: 1, Insist: true}}, NotAllowed, "needs the role ENGINEER"},
 		{"insisting while a partner moves", func(l *log) { l.place("main1", "a").place("main2", "b").move("main2", "c") }, engineer,
-			Command{BeginMove: &BeginMove{ID: "main1-2", Guest: "main1", To: "c", Epoch: 1, Insist: true}}, GroupMoving, "waits"},
+			Command{BeginMove: &BeginMove{ID: "main1-2", Guest: "main1", To: "c", Epoch: 1, Insist: true}}, GroupMoving, "not now"},
 
 		{"readiness of an unknown move", nil, hostOrder("b"), Command{DestinationReady: &DestinationReady{ID: "x-1"}}, Unknown, "no move is named"},
 		{"readiness from another host", func(l *log) { l.place("scada", "a").move("scada", "b") }, hostOrder("c"),

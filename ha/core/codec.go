@@ -102,8 +102,8 @@ func (c Command) check() *Refusal {
 		}
 	}
 	for _, t := range texts {
-		if len(t) > MaxText || !utf8.ValidString(t) {
-			return refuse(Malformed, "a text of %d bytes: at most %d bytes of UTF-8", len(t), MaxText)
+		if len(t.is) > MaxText || !utf8.ValidString(t.is) {
+			return refuse(Malformed, "%s has %d bytes: want at most %d bytes of UTF-8", t.what, len(t.is), MaxText)
 		}
 	}
 	return nil
@@ -121,36 +121,49 @@ func goodName(n string) bool {
 	return true
 }
 
+// text is free, and named for the one who gave it.
+type text struct{ what, is string }
+
+// Free texts in the operator's terms.
+const (
+	theReason  = "the reason (--reason)"
+	theWhy     = "the cause"
+	theAddress = "an address"
+)
+
 // strings lists the command's names (must not be empty) and free texts.
-func (c Command) strings() (names, texts []string) {
-	texts = []string{c.By.Name, c.By.Role}
+func (c Command) strings() (names []string, texts []text) {
+	texts = []text{{"the caller's name", c.By.Name}, {"the caller's role", c.By.Role}}
 	switch {
 	case c.RegisterHost != nil:
 		names = []string{c.RegisterHost.Name}
 	case c.RegisterGuest != nil:
 		names = []string{c.RegisterGuest.Name}
-		texts = append(texts, c.RegisterGuest.Spec, c.RegisterGuest.Group, c.RegisterGuest.Preferred)
+		texts = append(texts, text{"the guest's specification", c.RegisterGuest.Spec}, text{"its group", c.RegisterGuest.Group}, text{"its preferred host", c.RegisterGuest.Preferred})
 	case c.SetWanted != nil:
 		names = []string{c.SetWanted.Guest}
 	case c.SetMaintenance != nil:
-		names, texts = []string{c.SetMaintenance.Host}, append(texts, c.SetMaintenance.Reason)
+		names, texts = []string{c.SetMaintenance.Host}, append(texts, text{theReason, c.SetMaintenance.Reason})
 	case c.Assign != nil:
-		names, texts = []string{c.Assign.Guest, c.Assign.To}, append(texts, c.Assign.Reason)
+		names, texts = []string{c.Assign.Guest, c.Assign.To}, append(texts, text{theWhy, c.Assign.Reason})
 	case c.BeginMove != nil:
-		names, texts = []string{c.BeginMove.ID, c.BeginMove.Guest, c.BeginMove.To}, append(texts, c.BeginMove.Reason)
+		names, texts = []string{c.BeginMove.ID, c.BeginMove.Guest, c.BeginMove.To}, append(texts, text{theReason, c.BeginMove.Reason})
 	case c.DestinationReady != nil:
-		names, texts = []string{c.DestinationReady.ID}, append(texts, c.DestinationReady.Addresses...)
+		names = []string{c.DestinationReady.ID}
+		for _, a := range c.DestinationReady.Addresses {
+			texts = append(texts, text{theAddress, a})
+		}
 		if len(c.DestinationReady.Addresses) > MaxAddresses {
 			names = append(names, "") // refused as malformed
 		}
 	case c.FinishMove != nil:
-		names, texts = []string{c.FinishMove.ID}, append(texts, c.FinishMove.Why)
+		names, texts = []string{c.FinishMove.ID}, append(texts, text{theWhy, c.FinishMove.Why})
 	case c.MoveInDoubt != nil:
-		names, texts = []string{c.MoveInDoubt.ID}, append(texts, c.MoveInDoubt.Why)
+		names, texts = []string{c.MoveInDoubt.ID}, append(texts, text{theWhy, c.MoveInDoubt.Why})
 	case c.ReportStopped != nil:
-		names, texts = []string{c.ReportStopped.Host, c.ReportStopped.Guest}, append(texts, c.ReportStopped.Why)
+		names, texts = []string{c.ReportStopped.Host, c.ReportStopped.Guest}, append(texts, text{theWhy, c.ReportStopped.Why})
 	case c.HostGone != nil:
-		names, texts = []string{c.HostGone.Host}, append(texts, c.HostGone.Detail)
+		names, texts = []string{c.HostGone.Host}, append(texts, text{theWhy, c.HostGone.Detail})
 	}
 	return names, texts
 }

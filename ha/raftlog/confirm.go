@@ -33,13 +33,13 @@ const (
 func (l *Log) Confirm(ctx context.Context) (index uint64, err error) {
 	term, barrier := l.leads()
 	if term == 0 {
-		return 0, &NotLeaderError{l.otherLeader()}
+		return 0, l.notLeading()
 	}
 	if err := l.quorum(ctx, term); err != nil {
 		return 0, err
 	}
 	if now, _ := l.leads(); now != term || l.raft.State() != raft.Leader || l.raft.CurrentTerm() != term {
-		return 0, &NotLeaderError{l.otherLeader()}
+		return 0, l.notLeading()
 	}
 	return l.appliedUpTo(ctx, l.raft.CommitIndex(), barrier)
 }

@@ -18,14 +18,23 @@ var ErrNotLeader = errors.New("this host does not lead")
 // ErrUnknownFate: the command may or may not be applied later on.
 var ErrUnknownFate = errors.New("the command may or may not be carried out")
 
-// NotLeaderError is ErrNotLeader with the leader's name, "" if unknown.
-type NotLeaderError struct{ Leader string }
+// NotLeaderError is ErrNotLeader with the leader's name, "" if unknown, and the
+// number of the site's hosts.
+type NotLeaderError struct {
+	Leader string
+	Hosts  int
+}
 
 func (e *NotLeaderError) Error() string {
 	if e.Leader == "" {
-		return "this host does not lead, and no leader is known: are two of the hosts up and connected?"
+		return "this host does not lead, and " + NoLeader(e.Hosts)
 	}
 	return "this host does not lead, " + e.Leader + " does: send it there"
+}
+
+// NoLeader says what to look at when a site of so many hosts has no leader.
+func NoLeader(hosts int) string {
+	return fmt.Sprintf("no leader is known: are %d of the site's %d hosts up and connected?", hosts/2+1, hosts)
 }
 
 // Is makes errors.Is(err, ErrNotLeader) true.
@@ -39,7 +48,7 @@ const applyWait = 2 * time.Second
 // command never entered the log, ErrUnknownFate when nobody can tell.
 func (l *Log) Propose(ctx context.Context, c core.Command) (core.Result, error) {
 	if term, _ := l.leads(); term == 0 {
-		return core.Result{}, &NotLeaderError{l.otherLeader()}
+		return core.Result{}, l.notLeading()
 	}
 	b, err := c.Encode()
 	if err != nil {
@@ -61,10 +70,13 @@ func (l *Log) Propose(ctx context.Context, c core.Command) (core.Result, error) 
 	case err == nil:
 		return future.Response().(core.Result), nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return core.Result{}, &NotLeaderError{l.otherLeader()}
+		return core.Result{}, l.notLeading()
 	}
 	return core.Result{}, fmt.Errorf("propose: %w: %w", ErrUnknownFate, err)
 }
+
+// notLeading says who leads instead.
+func (l *Log) notLeading() error { return &NotLeaderError{l.otherLeader(), len(l.cfg.Peers)} }
 
 // otherLeader is the leader's name unless that is this host, which is not
 // ready yet: forwarding to itself would loop.

@@ -174,6 +174,20 @@ func TestAFollowerNamesTheLeader(t *testing.T) {
 	}
 }
 
+func TestWithoutALeaderTheQuorumOfTheSiteIsNamed(t *testing.T) {
+	for hosts, want := range map[int]string{1: "are 1 of the site's 1 hosts up", 3: "are 2 of the site's 3 hosts up", 5: "are 3 of the site's 5 hosts up"} {
+		if got := (&NotLeaderError{Hosts: hosts}).Error(); !strings.Contains(got, want) {
+			t.Errorf("NotLeaderError of %d hosts = %q; want %q", hosts, got, want)
+		}
+	}
+	s := newSite(t)
+	s.start("host-a")
+	_, err := s.logs["host-a"].Propose(context.Background(), register("x"))
+	if err == nil || !strings.Contains(err.Error(), "are 2 of the site's 3 hosts up") {
+		t.Errorf("Propose() on one host of three = %v; want the quorum named", err)
+	}
+}
+
 func TestTheLogGoesOnWithoutTheLeaderAndAcrossRestarts(t *testing.T) {
 	s := newSite(t)
 	s.start("host-a", "host-b", "witness")

@@ -162,6 +162,13 @@ func refusedMove() []api.Progress {
 		Reason: "needs 1.4x the link, or a budget of 84 ms", Final: true}}
 }
 
+// endedMove is what a daemon tells of a move that ended so, with its gateway's figures.
+func endedMove(outcome, reason, result string) []api.Progress {
+	p := refusedMove()
+	p[0].Outcome, p[0].Reason, p[0].Result = outcome, reason, json.RawMessage(result)
+	return p
+}
+
 // enterLine runs a line of the grammar as the command line does, and returns what
 // it printed and its exit status.
 func enterLine(f *fakeDaemon, words ...string) (out, errs string, status int) {

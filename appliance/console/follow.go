@@ -32,6 +32,8 @@ type Moved struct {
 
 	BudgetMs int      `json:"budget_ms"`
 	Figures  *Figures `json:"figures"`
+
+	compared bool // the digests: VERIFY was reached
 }
 
 // Figures of a move, as the source's gateway measured them.
@@ -115,9 +117,12 @@ func moved(p api.Progress, budget int) Moved {
 	var told struct {
 		Figures
 		BudgetMs int `json:"budget_ms"`
+		Parts    struct {
+			ReadyMs float64 `json:"ready_ms"`
+		} `json:"parts"`
 	}
 	if p.Result != nil && json.Unmarshal(p.Result, &told) == nil {
-		m.Figures = &told.Figures
+		m.Figures, m.compared = &told.Figures, told.DigestEqual || told.Parts.ReadyMs > 0
 		if told.BudgetMs > 0 {
 			m.BudgetMs = told.BudgetMs // the one that the move was held to
 		}
@@ -176,12 +181,34 @@ func sentence(m Moved) string {
 	if m.Figures == nil {
 		return text
 	}
-	digest := "not proved equal"
-	if m.Figures.DigestEqual {
-		digest = "equal"
+	return text + "\n           " + strings.Join(m.figures(), ", ")
+}
+
+// figures of a move, in words: only those of what was reached.
+func (m Moved) figures() []string {
+	stopped := "never stopped"
+	if m.Figures.StopMs > 0 {
+		stopped = fmt.Sprintf("stopped %.1f ms%s", m.Figures.StopMs, of(m.BudgetMs))
 	}
-	return text + fmt.Sprintf("\n           stopped %.1f ms%s, estimate %.1f ms, %s over the link, %.1f s in all, digests %s",
-		m.Figures.StopMs, of(m.BudgetMs), m.Figures.EstimateMs, size(m.Figures.LinkBytes), m.Figures.TotalS, digest)
+	list := []string{stopped}
+	if m.Figures.EstimateMs > 0 {
+		list = append(list, fmt.Sprintf("estimate %.1f ms", m.Figures.EstimateMs))
+	}
+	list = append(list, size(m.Figures.LinkBytes)+" over the link", fmt.Sprintf("%.1f s in all", m.Figures.TotalS))
+	if m.compared {
+		list = append(list, "digests "+m.digests())
+	}
+	return list
+}
+
+func (m Moved) digests() string {
+	switch {
+	case !m.compared:
+		return "-"
+	case m.Figures.DigestEqual:
+		return "equal"
+	}
+	return "differ"
 }
 
 // end shows the outcome; the error holds the exit status.
@@ -208,8 +235,13 @@ func printMoves(w *Screen, moves []Moved) {
 	for _, m := range moves {
 		row := []string{m.Guest, m.From, m.To, m.Outcome, "-", fmt.Sprintf("%d ms", m.BudgetMs), "-", "-", "-", "-"}
 		if g := m.Figures; g != nil {
-			row[4], row[6], row[7] = fmt.Sprintf("%.1f ms", g.StopMs), fmt.Sprintf("%.1f ms", g.EstimateMs), size(g.LinkBytes)
-			row[8], row[9] = fmt.Sprintf("%.1f s", g.TotalS), map[bool]string{true: "equal", false: "not proved equal"}[g.DigestEqual]
+			row[7], row[8], row[9] = size(g.LinkBytes), fmt.Sprintf("%.1f s", g.TotalS), m.digests()
+			if row[4] = "never"; g.StopMs > 0 {
+				row[4] = fmt.Sprintf("%.1f ms", g.StopMs)
+			}
+			if g.EstimateMs > 0 {
+				row[6] = fmt.Sprintf("%.1f ms", g.EstimateMs)
+			}
 		}
 		rows = append(rows, row)
 	}

@@ -137,6 +137,11 @@ func TestAnswersForPeopleLookAsWrittenDown(t *testing.T) {
 		{"events.txt", "events", &fakeDaemon{}},
 		{"drain.txt", "drain host-a", &fakeDaemon{plays: aDrain()}},
 		{"refused.txt", "move main1 host-b", &fakeDaemon{plays: refusedMove()}},
+		{"refused-figures.txt", "move main1 host-b", &fakeDaemon{plays: endedMove("refused", "needs 1.4x the link", `{"budget_ms":300,"total_s":2.25,"link_bytes":12300000}`)}},
+		{"rolled-back.txt", "move main1 host-b", &fakeDaemon{plays: endedMove("rolled-back", "the deadline passed while memory was being sent",
+			`{"budget_ms":300,"estimate_ms":80,"stop_ms":271,"total_s":2.25,"link_bytes":12300000,"parts":{"tail_ms":20}}`)}},
+		{"digests-differ.txt", "move main1 host-b", &fakeDaemon{plays: endedMove("rolled-back", "the digests differ: the destination's memory is not the source's",
+			`{"budget_ms":300,"estimate_ms":80,"stop_ms":90,"total_s":2.25,"link_bytes":12300000,"parts":{"ready_ms":80}}`)}},
 		{"help.txt", "help", &fakeDaemon{}},
 		{"help-move.txt", "help move", &fakeDaemon{}},
 	} {

@@ -32,7 +32,7 @@ bench: $(if $(filter -quick,$(BENCH)),guest,guest-userland) build
 	@$(GO) build -o $(OUT)/migrate-bench ./appliance/testbed/bench
 	@$(OUT)/migrate-bench -out $(OUT)/bench -binary $(OUT)/bumpless -cache $(CACHE) -only '$(ONLY)' -resume=$(or $(RESUME),0) $(BENCH)
 
-# the part of it that takes less than ten minutes
+# the part of it that takes about 5 minutes
 bench-quick: ; @$(MAKE) --no-print-directory bench BENCH=-quick
 
 # COUNT consecutive switchovers of a real guest, half of them with a fault in one

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -211,6 +212,42 @@ func TestTheReadmesCommandLinesAreUnderstood(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A refusal's code is a contract of --json: each one in the sources is in the
+// README and in the program's own help.
+func TestEachCodeOfARefusalIsWrittenDown(t *testing.T) {
+	real := map[string]bool{"usage": true}
+	for _, source := range []struct{ pattern, code string }{
+		{"ha/core/command.go", `Code = "([a-z-]+)"`},
+		{"appliance/api/*.go", `Refusal\{Code: "([a-z-]+)"`},
+		{"appliance/node/*.go", `(?:Refusal\{Code: |refuse\()"([a-z-]+)"`},
+	} {
+		files, err := filepath.Glob(source.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			for _, m := range regexp.MustCompile(source.code).FindAllStringSubmatch(read(t, path), -1) {
+				real[m[1]] = true
+			}
+		}
+	}
+	codes := slices.Collect(maps.Keys(real))
+	same(t, "codes of refusals", column(rows(t, readme, "code")), codes)
+	var out bytes.Buffer
+	p := console.Program{Out: &out, Err: &out}
+	if status := p.Main(context.Background(), []string{"help", "refusals"}); status != console.Done {
+		t.Fatalf("bumpless help refusals = status %d: %s", status, &out)
+	}
+	var told []string
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(out.String(), -1) {
+		told = append(told, m[1])
+	}
+	same(t, "help refusals", told, codes)
 }
 
 func TestTheReadmeNamesEachPolicy(t *testing.T) {

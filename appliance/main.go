@@ -20,9 +20,6 @@ import (
 	"bumpless/watchdog/dev"
 )
 
-// version of the release; the linker sets it.
-var version = "0.1.0-dev"
-
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
@@ -37,14 +34,14 @@ func run(args []string) int {
 		return holdWatchdog(args[1], args[2])
 	}
 	p := console.Program{
-		Version: version,
+		Version: version(),
 		Run: func(ctx context.Context, site config.Site, host string, log *slog.Logger) error {
 			return node.Run(ctx, node.Options{Site: site, Host: host, Log: log})
 		},
 		Gateway:       gateway.Main,
-		WaitingPeriod: node.WaitingPeriod,
-		Socket:        node.SocketPath,
-		In:            os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		WaitingPeriod: node.WaitingPeriod, WaitingPeriodS: node.WaitingPeriodS,
+		Socket: node.SocketPath,
+		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
 	}
 	return p.Main(ctx, args)
 }

@@ -84,8 +84,8 @@ type MoveRequest struct {
 	Guest  string `json:"guest"`
 	To     string `json:"to"` // "" lets the leader choose
 	Reason string `json:"reason,omitempty"`
-	// Insist on it although a partner of the redundancy group is not proved
-	// healthy: needs the role ENGINEER.
+	// Insist on it although the partner in the redundancy group does not run:
+	// needs the role ENGINEER. Never onto the partner's host.
 	Insist bool `json:"insist,omitempty"`
 	DryRun bool `json:"dry_run,omitempty"`
 }

@@ -10,7 +10,7 @@
 //
 // # Exit status
 //
-//	0 done   1 failed   2 the command is not understood   3 refused, or a guest stays
+//	0 done   1 failed, or no longer followed   2 the command is not understood   3 refused, or a guest stays
 //
 // # JSON
 //
@@ -26,14 +26,15 @@
 //	events        [Event]          of `events`
 //	event         Event            of `events --follow`, one on each line
 //	accepted      Accepted         of an order; the only line with --dry-run or --no-wait
-//	progress      Progress         of an order that is followed, one on each line
+//	progress      Progress         of an order that is followed, one on each line; of `trace` TraceLine
 //	result        Result           the last line of an order that was followed
 //	help          string           of `help`
 //	release       string           of `version`
-//	check         object           of `check`: file, site, hosts, guests, waiting_period
+//	check         object           of `check`: file, site, hosts, guests, waiting_period, waiting_period_s
+//	trace         Traced           the last line of `trace`
 //	certificate   string           of `pki`: the file that was made
 //	error         {code,text}      the only or last line; code is "usage", "failed" or
-//	                               the code of a refusal
+//	                               the code of a refusal: `help refusals` lists them
 //
 // Fields may be added without a new version; none is removed or changes its
 // meaning.

@@ -141,7 +141,7 @@ func (v *verbs) eventsCommand() *cobra.Command {
 				})
 			})
 		}}
-	c.Flags().Uint64Var(&after, "after", 0, "only events after this `entry` of the log")
+	c.Flags().Uint64Var(&after, "after", 0, "only events after this `entry` of the log, 0 or more; the log keeps the newest 512")
 	c.Flags().BoolVar(&follow, "follow", false, "go on until interrupted")
 	return c
 }

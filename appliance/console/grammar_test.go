@@ -62,7 +62,9 @@ func TestWhatIsNotUnderstoodSaysWhatWouldBe(t *testing.T) {
 		{"move main1 host-b host-c", `got ["host-c"] too`},
 		{"status now", `status takes no argument, got ["now"]`},
 		{"move --fast main1 host-b", "unknown flag: --fast; see `bumpless help move`"},
-		{"events --after yesterday", "invalid argument"},
+		{"events --after yesterday", `invalid argument "yesterday" for "--after" flag: want a whole number of 0 or more; see ` + "`bumpless help events`\n"},
+		{"status --json=perhaps", `for "--json" flag: want true or false; see`},
+		{"--foo", "unknown flag: --foo; see `bumpless help`\n"},
 		{"help nonsense", `no command "nonsense"`},
 	} {
 		f := &fakeDaemon{}
@@ -144,6 +146,7 @@ func TestAnswersForPeopleLookAsWrittenDown(t *testing.T) {
 			`{"budget_ms":300,"estimate_ms":80,"stop_ms":90,"total_s":2.25,"link_bytes":12300000,"parts":{"ready_ms":80}}`)}},
 		{"help.txt", "help", &fakeDaemon{}},
 		{"help-move.txt", "help move", &fakeDaemon{}},
+		{"help-refusals.txt", "help refusals", &fakeDaemon{}},
 	} {
 		out, errs, _ := enterLine(c.f, strings.Fields(c.line)...)
 		golden(t, c.name, out+errs)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bumpless/appliance/config"
 	"bumpless/appliance/pki"
 )
 
@@ -21,8 +20,9 @@ func (p Program) commands(v *verbs, t *target) []*cobra.Command {
 func (p Program) runCommand(t *target) *cobra.Command {
 	level, format := "info", "text"
 	c := &cobra.Command{Use: "run --host NAME", Short: "be the daemon of a host; guests live on when it ends", Args: nothingMore,
+		Long: "--host NAME is required here: the name that this machine has in the site file.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			site, err := config.Load(t.sitePath())
+			site, err := t.load()
 			if err != nil {
 				return err
 			}
@@ -71,8 +71,9 @@ func (p Program) gatewayCommand() *cobra.Command {
 
 func (p Program) checkCommand(v *verbs, t *target) *cobra.Command {
 	return &cobra.Command{Use: "check", Short: "check the site file, and print the waiting period", Args: nothingMore,
+		Long: "It reads the file, and nothing else: not whether this machine has the addresses, the\nbridge, the watchdog or the guests' files that the file names.",
 		RunE: func(*cobra.Command, []string) error {
-			site, err := config.Load(t.sitePath())
+			site, err := t.load()
 			if err != nil {
 				return err
 			}
@@ -80,7 +81,7 @@ func (p Program) checkCommand(v *verbs, t *target) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("site file %s: %w", t.sitePath(), err)
 			}
-			checked := map[string]any{"file": t.sitePath(), "site": site.Site, "hosts": len(site.Hosts), "guests": len(site.Guests), "waiting_period": period}
+			checked := map[string]any{"file": t.sitePath(), "site": site.Site, "hosts": len(site.Hosts), "guests": len(site.Guests), "waiting_period": period, "waiting_period_s": p.WaitingPeriodS(site)}
 			return v.answer("check", "check", checked, func() {
 				v.screen.Printf("%s: site %s, %d hosts, %d guests\n%s\n", t.sitePath(), site.Site, len(site.Hosts), len(site.Guests), period)
 			})

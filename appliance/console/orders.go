@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bumpless/appliance/api"
+	"bumpless/ha/core"
 )
 
 // orderFlags are common to orders.
@@ -17,7 +18,7 @@ type orderFlags struct {
 }
 
 func (o *orderFlags) add(c *cobra.Command, follows bool) {
-	c.Flags().StringVar(&o.reason, "reason", "", "why, for the `text` in the log")
+	c.Flags().StringVar(&o.reason, "reason", "", fmt.Sprintf("why, for the log; a `text` of at most %d bytes", core.MaxText))
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say what would happen, and do nothing")
 	if follows {
 		c.Flags().BoolVar(&o.noWait, "no-wait", false, "do not follow the order to its end")
@@ -40,7 +41,7 @@ func (v *verbs) moveCommand() *cobra.Command {
 			})
 		}}
 	o.add(c, true)
-	c.Flags().BoolVar(&insist, "insist", false, "although a partner of its redundancy group is not proved healthy (role ENGINEER)")
+	c.Flags().BoolVar(&insist, "insist", false, "although its partner does not run (role ENGINEER); never onto its partner's host")
 	return c
 }
 

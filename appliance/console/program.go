@@ -26,6 +26,8 @@ type Program struct {
 	// WaitingPeriod says what the site's waiting period consists of, or which
 	// inequality of its times does not hold.
 	WaitingPeriod func(config.Site) (string, error)
+	// WaitingPeriodS is its length, in seconds.
+	WaitingPeriodS func(config.Site) float64
 	// Socket of the daemon of this host.
 	Socket func(config.Site) string
 
@@ -36,7 +38,7 @@ type Program struct {
 // Main runs one command line, without the program's name, and returns the exit
 // status. ctx ends when the user or the system wants the program to end.
 func (p Program) Main(ctx context.Context, args []string) int {
-	t := &target{program: p}
+	t := &target{program: p, ctx: ctx}
 	v := &verbs{screen: screenOn(p.Out), prefix: "bumpless ", open: t.open}
 	root := v.root("moves virtual machines between a substation's servers within a hard downtime budget", p.commands(v, t)...)
 	errs := screenOn(p.Err)

@@ -12,8 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bumpless/appliance/api"
 	"bumpless/appliance/config"
@@ -100,7 +104,8 @@ func (i *installed) enter(line string) (out, errs string, status int) {
 			}
 			return "waiting period 10s", nil
 		},
-		Socket: func(s config.Site) string { return filepath.Join(s.RunDir, "api.sock") },
+		WaitingPeriodS: func(config.Site) float64 { return 10.01 },
+		Socket:         func(s config.Site) string { return filepath.Join(s.RunDir, "api.sock") },
 	}
 	status = p.Main(context.Background(), strings.Fields(strings.ReplaceAll(line, "$D", i.dir)))
 	return o.String(), e.String(), status
@@ -178,6 +183,38 @@ func (i *installed) strangers() {
 	stale.Close()
 }
 
+// The signals that would end the program are caught for all verbs.
+func TestASiteFileThatCannotBeReadDoesNotHoldTheCommand(t *testing.T) {
+	i := install(t)
+	fifo := i.dir + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"status", "check", "run"} {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		interrupted, stop := context.WithCancel(context.Background())
+		context.AfterFunc(ctx, stop)
+		var out, errs bytes.Buffer
+		status := make(chan int, 1)
+		go func() { status <- Program{Out: &out, Err: &errs}.Main(interrupted, []string{verb, "--site", fifo}) }()
+		select {
+		case got := <-status:
+			if got != Failed || errs.String() != "interrupted\n" {
+				t.Errorf("%s = %d %q; want 1, interrupted", verb, got, &errs)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s still waits for its site file", verb)
+		}
+		cancel()
+	}
+	// Whoever still waits sees the other end come and go.
+	f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
 func TestRunHandsOverSiteHostAndLog(t *testing.T) {
 	i := install(t)
 	_, errs, status := i.enter("run --site $D/site.yaml --host host-a --log-level debug --log-format json")
@@ -217,6 +254,9 @@ func TestCheckTellsTheWaitingPeriodOrTheFault(t *testing.T) {
 	if out, errs, status := i.enter("check --site $D/site.yaml"); status != Done || !strings.Contains(out, "waiting period 10s") {
 		t.Errorf("check = %d %q %q; want the waiting period", status, out, errs)
 	}
+	if out, _, _ := i.enter("check --json --site $D/site.yaml"); !strings.Contains(out, `"waiting_period_s":10.01`) {
+		t.Errorf("check --json = %q; want the waiting period as a number", out)
+	}
 	i.write("version: 1\nsite: north\ntiming: {reset_time_ms: 6000}\nhosts: [{name: a, role: witness, lan_a: 127.0.0.1}]\n")
 	if _, errs, status := i.enter("check --site $D/site.yaml"); status != Failed || !strings.Contains(errs, "reset time is too long") {
 		t.Errorf("check of bad timing = %d %q; want the inequality", status, errs)
@@ -243,14 +283,21 @@ func TestPKIMakesCertificatesThatWork(t *testing.T) {
 		line, want string
 		status     int
 	}{
-		{"pki init $D/new south", "is not replaced", Failed},
+		{"pki init $D/new south", "/new holds an authority already; a new one makes every certificate of the site invalid: use another folder\n", Failed},
+		{"pki init $D/next " + strings.Repeat("s", 65), "want a name of 1 to 64 bytes", Failed},
+		{"pki host $D/none host-d", "no such file or directory: `bumpless pki init $D/none SITE` first\n", Failed},
+		{"pki host $D/new Host_D", `"Host_D": want 1 to 32 of a-z, 0-9 and -, not at an end`, Failed},
+		{"pki host $D/new host-c", "is not replaced", Failed},
+		{"pki foo", "no command \"foo\"; there are host, init, operator (see `bumpless help pki`)", Misused},
+		{"help pki foo", "there are host, init, operator (see `bumpless help pki`)", Misused},
 		{"pki operator $D/new bob BOSS", `no role "BOSS"`, Failed},
 		{"pki host $D/new host-d 10.0.0.256", "not an IP address", Misused},
 		{"pki host $D/new", "say `bumpless pki host DIR NAME [IP..]`", Misused},
 		{"pki hots $D/new x", "did you mean host", Misused},
 	} {
-		if _, errs, status := i.enter(c.line); status != c.status || !strings.Contains(errs, c.want) {
-			t.Errorf("%q = %d %q; want %d with %q", c.line, status, errs, c.status, c.want)
+		want := strings.ReplaceAll(c.want, "$D", i.dir)
+		if _, errs, status := i.enter(c.line); status != c.status || !strings.Contains(errs, want) {
+			t.Errorf("%q = %d %q; want %d with %q", c.line, status, errs, c.status, want)
 		}
 	}
 }
@@ -275,6 +322,40 @@ func TestVersionAndTopics(t *testing.T) {
 		if out, _, status := i.enter("help " + topic); status != Done || len(out) < 100 {
 			t.Errorf("help %s = %d %q", topic, status, out)
 		}
+	}
+}
+
+// Each kind that the program prints is in the help, and in the package's comment.
+func TestEveryKindOfJSONIsWrittenDown(t *testing.T) {
+	comment, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, path := range sources {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?:\.answer|\.Emit)\([a-z."]+, "([a-z]+)"`).FindAllStringSubmatch(string(text), -1) {
+			found++
+			if !regexp.MustCompile(`\b` + m[1] + `\b`).MatchString(jsonHelp) {
+				t.Errorf("help json does not name the kind %s of %s", m[1], path)
+			}
+			if !regexp.MustCompile(`(?m)^//\t` + m[1] + ` `).Match(comment) {
+				t.Errorf("doc.go does not name the kind %s of %s", m[1], path)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d kinds were found", found)
 	}
 }
 

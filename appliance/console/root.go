@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
 	}
 	root.PersistentFlags().BoolVar(&v.json, "json", false, "print JSON, one object on a line")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return misused("%v; see `%shelp %s`", err, v.prefix, strings.TrimPrefix(c.CommandPath(), "bumpless "))
+		return misused("%s; see `%s`", flagProblem(err), helpOn(c, v.prefix))
 	})
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		_ = v.page(v.help(c)) // cobra has no way to hand it on
@@ -32,6 +33,29 @@ func (v *verbs) root(about string, more ...*cobra.Command) *cobra.Command {
 	root.SetOut(v.screen)
 	root.SetErr(v.screen)
 	return root
+}
+
+// helpOn is the command line that helps with c.
+func helpOn(c *cobra.Command, prefix string) string {
+	if !c.HasParent() {
+		return prefix + "help"
+	}
+	return prefix + "help " + strings.TrimPrefix(c.CommandPath(), "bumpless ")
+}
+
+// parsing is Go's own account of a flag's value that is not of the flag's kind.
+var parsing = regexp.MustCompile(`(?s)strconv\.(\w+): parsing .*`)
+
+// wants of values, by the function that reads them.
+var wants = map[string]string{"ParseUint": "want a whole number of 0 or more", "ParseInt": "want a whole number", "ParseBool": "want true or false"}
+
+// flagProblem says what is wrong with a flag in the operator's terms.
+func flagProblem(err error) string {
+	m := parsing.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err.Error()
+	}
+	return strings.Replace(err.Error(), m[0], or(wants[m[1]], "not of its kind"), 1)
 }
 
 // unknown verb: the nearest ones are offered.
@@ -47,7 +71,7 @@ func unknown(root *cobra.Command, verb, prefix string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return misused("no command %q; there are %s (see `%shelp`)", verb, strings.Join(names, ", "), prefix)
+	return misused("no command %q; there are %s (see `%s`)", verb, strings.Join(names, ", "), helpOn(root, prefix))
 }
 
 // execute runs one command and returns its exit status. Errors go to errs, with
@@ -97,6 +121,9 @@ func (v *verbs) overview(root *cobra.Command) string {
 		if c.IsAvailableCommand() {
 			fmt.Fprintf(&text, "  %-18s %s\n", c.Use, c.Short)
 		}
+	}
+	if v.prefix == "" { // the serial console, whose session ends by a word
+		fmt.Fprintf(&text, "  %-18s %s\n  %-18s %s\n", "help [TOPIC]", "about a command or a topic", "exit", "end the session; so does Ctrl-D")
 	}
 	fmt.Fprintf(&text, "\n`%shelp COMMAND` says more; there is help on %s too\n", v.prefix, strings.Join(topicNames(), ", "))
 	return text.String()

@@ -55,6 +55,19 @@ func TestASessionLooksAsWrittenDown(t *testing.T) {
 	golden(t, "session.txt", times.ReplaceAllString(strings.ReplaceAll(strings.ReplaceAll(said, "\r\n", "\n"), "\b \b", "<"), "    T s  "))
 }
 
+func TestTheConsolesHelpNamesTheWaysOutToo(t *testing.T) {
+	p := newPTY(t)
+	console(t, p.device, "OPERATOR", &fakeDaemon{})
+	p.expect(prompt)
+	p.enter("help\r")
+	said := p.expect(prompt)
+	for _, want := range []string{"  help [TOPIC] ", "  exit "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("help = %q; want %q in it", said, want)
+		}
+	}
+}
+
 func TestTheConsoleOrdersWithTheRoleOfTheSiteFile(t *testing.T) {
 	p, f := newPTY(t), &fakeDaemon{plays: aDrain()}
 	console(t, p.device, "OPERATOR", f)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"os"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 // target is the daemon that a command line talks to.
 type target struct {
 	program Program
+	ctx     context.Context // of the command line, which the target is for
 
 	socket, site, host string
 	cert, key, ca      string
@@ -34,6 +36,31 @@ func (t *target) sitePath() string {
 	return or(or(t.site, os.Getenv("BUMPLESS_SITE")), DefaultSite)
 }
 
+// load reads the site file.
+func (t *target) load() (config.Site, error) {
+	return interruptible(t.ctx, func() (config.Site, error) { return config.Load(t.sitePath()) })
+}
+
+// interruptible does what may never end, such as reading from a medium that does
+// not answer, and leaves it alone once ctx ends: the signals that would end the
+// program are caught.
+func interruptible[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	var result T
+	var err error
+	done := make(chan struct{})
+	go func() {
+		result, err = do()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return result, err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
 // open chooses the daemon: --socket, this host's own socket, or --host by TLS.
 func (t *target) open() (api.Backend, error) {
 	if t.socket != "" && t.host != "" {
@@ -42,7 +69,7 @@ func (t *target) open() (api.Backend, error) {
 	if t.socket != "" {
 		return api.NewLocalClient(t.socket), nil
 	}
-	site, err := config.Load(t.sitePath())
+	site, err := t.load()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +87,7 @@ func (t *target) open() (api.Backend, error) {
 		return nil, misused("--cert %s: --cert wants the .crt (its key is found beside it, or named by --key)", t.cert)
 	}
 	files := link.Files{Cert: t.cert, Key: or(t.key, strings.TrimSuffix(t.cert, ".crt")+".key"), CA: or(t.ca, site.PKIDir+"/ca.crt")}
-	tlsConfig, err := files.Load()
+	tlsConfig, err := interruptible(t.ctx, files.Load)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +96,7 @@ func (t *target) open() (api.Backend, error) {
 
 // hosts completes --host.
 func (t *target) hosts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	site, err := config.Load(t.sitePath())
+	site, err := t.load()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,40 +48,52 @@ func (v *verbs) traceCommand() *cobra.Command {
 			}
 			return v.trace(c.Context(), api.TraceRequest{Guest: args[0], Seconds: seconds}, or(output, args[0]+".trace"))
 		}}
-	c.Flags().IntVar(&seconds, "seconds", seconds, "length of the recording, behind the first pass")
+	c.Flags().IntVar(&seconds, "seconds", seconds, fmt.Sprintf("at least so many seconds behind the first pass, 1 to %d", api.MaxTraceSeconds))
 	c.Flags().StringVarP(&output, "output", "o", "", "`file` for the trace, which must not be there yet; default GUEST.trace")
 	return c
 }
 
 func (v *verbs) trace(ctx context.Context, r api.TraceRequest, path string) error {
-	// Before the guest is bothered: a file that cannot be written.
-	if _, err := os.Lstat(path); err == nil {
-		return misused("trace: %s is there already; say another file with -o", path)
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return misused("trace: no folder %s", filepath.Dir(path))
-	}
 	b, err := v.open()
 	if err != nil {
 		return err
 	}
-	file, err := v.receive(ctx, b, r)
-	v.screen.settle()
-	if err != nil {
-		return err
+	// Before the guest is bothered: a file that cannot be written.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return misused("trace: %s is there already; say another file with -o", path)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return misused("trace: no folder %s", filepath.Dir(path))
+	case err != nil:
+		return fmt.Errorf("trace: make the file: %w; say another with -o", err)
 	}
-	trace, err := replay.Decode(file)
-	if err != nil {
-		return fmt.Errorf("what came is not whole: %w", err)
+	file, trace, err := v.record(ctx, b, r)
+	if err == nil {
+		_, err = f.Write(file)
 	}
-	if err := writeNew(path, file); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path)) // whole or not at all
 	}
 	t := summary(r.Guest, path, len(file), trace)
 	return v.answer("trace", "trace", t, func() {
 		v.screen.Printf("%s: %.1f s of guest %s in %d passes, %s\nnot zero %s, dirtied %s/s\n", t.File, t.Seconds, t.Guest, t.Passes, size(int64(t.Bytes)),
 			size(t.FirstPassBytes), size(int64(t.DirtiedBytesPerS)))
 	})
+}
+
+// record has the guest recorded; what comes must be whole.
+func (v *verbs) record(ctx context.Context, b api.Backend, r api.TraceRequest) ([]byte, replay.Trace, error) {
+	file, err := v.receive(ctx, b, r)
+	v.screen.settle()
+	if err != nil {
+		return nil, replay.Trace{}, err
+	}
+	trace, err := replay.Decode(file)
+	if err != nil {
+		return nil, replay.Trace{}, fmt.Errorf("what came is not whole: %w", err)
+	}
+	return file, trace, nil
 }
 
 // receive takes the trace in, and shows how far it is.
@@ -107,19 +121,6 @@ func (v *verbs) receive(ctx context.Context, b api.Backend, r api.TraceRequest) 
 		}
 	})
 	return file.Bytes(), errors.Join(err, told)
-}
-
-// writeNew writes a file that is not there, whole or not at all.
-func writeNew(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return nil
 }
 
 func summary(guest, path string, bytes int, t replay.Trace) Traced {

@@ -57,6 +57,7 @@ func TestATraceThatCannotBeKeptIsNotBegun(t *testing.T) {
 	for line, want := range map[string]string{
 		"trace main1 -o $D/t --socket $D/api.sock":                   "is there already",
 		"trace main1 -o $D/none/t --socket $D/api.sock":              "no folder",
+		"trace main1 -o $D/t/t --socket $D/api.sock":                 "no folder",
 		"trace main1 -o $D/u --seconds 0 --socket $D/api.sock":       "want 1 to 600",
 		"trace main1 -o $D/u --seconds 601 --socket $D/api.sock":     "want 1 to 600",
 		"trace main1 main2 -o $D/u --seconds 3 --socket $D/api.sock": "trace takes [GUEST]",
@@ -73,10 +74,24 @@ func TestATraceThatCannotBeKeptIsNotBegun(t *testing.T) {
 	}
 }
 
+// A folder that is there, and where no file can be made, for root neither.
+func TestATraceThatNoFileCanBeMadeForIsNotBegun(t *testing.T) {
+	i := install(t)
+	if _, errs, status := i.enter("trace main1 -o /proc/t --socket $D/api.sock"); status != Failed && status != Misused || errs == "" {
+		t.Errorf("trace = %d %q; want it failed", status, errs)
+	}
+	if asked := i.fake.all(); len(asked) > 0 {
+		t.Errorf("the daemon was asked %q; want nothing", asked)
+	}
+}
+
 func TestATraceIsRefusedToAViewerAndWithoutAGuestNamesThem(t *testing.T) {
 	i := install(t)
 	if _, errs, status := i.enter("trace main1 -o $D/t --site $D/site.yaml --host host-a --cert $D/pki/vic.crt"); status != Refused || !strings.Contains(errs, "trace needs one of [OPERATOR ENGINEER]") {
 		t.Errorf("trace as a viewer = %d %q; want it refused", status, errs)
+	}
+	if _, err := os.Stat(i.dir + "/t"); err == nil {
+		t.Error("a trace that was refused left a file")
 	}
 	if out, _, _ := i.enter("__complete --socket $D/api.sock trace m"); !strings.HasPrefix(out, "main1\nmain2\n") {
 		t.Errorf("complete trace = %q; want the guests", out)

@@ -8,3 +8,6 @@ func WaitingPeriod(s config.Site) (string, error) {
 	t := timing(s.Timing)
 	return t.ExplainWaitingPeriod(), t.Validate()
 }
+
+// WaitingPeriodS is the waiting period in seconds.
+func WaitingPeriodS(s config.Site) float64 { return timing(s.Timing).WaitingPeriod().Seconds() }

@@ -26,6 +26,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bumpless/appliance/config"
 )
 
 // HostRole is the role of a host's own daemon.
@@ -50,6 +52,14 @@ type Authority struct {
 
 // Init makes a new authority in dir; it refuses when there is one.
 func Init(dir, site string) (*Authority, error) {
+	if err := config.SiteName(site); err != nil {
+		return nil, fmt.Errorf("make the site's authority: %.80q: %w", site, err)
+	}
+	for _, file := range []string{"ca.crt", "ca.key"} {
+		if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {
+			return nil, fmt.Errorf("make the site's authority: %s holds an authority already; a new one makes every certificate of the site invalid: use another folder", dir)
+		}
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the site's authority: %w", err)
 	}
@@ -77,6 +87,9 @@ func Init(dir, site string) (*Authority, error) {
 // Open loads the authority in dir; it refuses a key that others can read.
 func Open(dir string) (*Authority, error) {
 	certPEM, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open the site's authority: %w: `bumpless pki init %s SITE` first", err, dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the site's authority: %w", err)
 	}
@@ -126,6 +139,9 @@ var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
 
 // Host makes a host's certificate, for both ends of a connection.
 func (a *Authority) Host(name string, addresses ...net.IP) error {
+	if err := config.HostName(name); err != nil {
+		return fmt.Errorf("make a host's certificate: it cannot be a name in the site file: %w", err)
+	}
 	return a.issue(name, HostRole, []string{name}, addresses)
 }
 

@@ -61,13 +61,32 @@ func TestNoKeyIsEverReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(filepath.Join(dir, "host-a.key"))
-	for what, err := range map[string]error{"host": a.Host("host-a"), "authority": func() error { _, err := Init(dir, "again"); return err }()} {
-		if err == nil || !strings.Contains(err.Error(), "not replaced") {
-			t.Errorf("a second %s: %v; want a refusal", what, err)
-		}
+	if err := a.Host("host-a"); err == nil || !strings.Contains(err.Error(), "not replaced") {
+		t.Errorf("a second host: %v; want a refusal", err)
+	}
+	// To remove the first, as for a host, is no advice.
+	if _, err := Init(dir, "again"); err == nil || !strings.Contains(err.Error(), "use another folder") || strings.Contains(err.Error(), "remove") {
+		t.Errorf("a second authority: %v; want a refusal", err)
 	}
 	if after, _ := os.ReadFile(filepath.Join(dir, "host-a.key")); string(after) != string(before) {
 		t.Error("the key was replaced")
+	}
+}
+
+func TestASiteAndAHostHaveNamesOfTheSiteFile(t *testing.T) {
+	for _, site := range []string{"", strings.Repeat("s", 65)} {
+		if _, err := Init(t.TempDir(), site); err == nil || !strings.Contains(err.Error(), "1 to 64 bytes") {
+			t.Errorf("Init(%q) = %v; want a refusal", site, err)
+		}
+	}
+	a, err := Init(t.TempDir(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Host-A", "host.a", "host_a", "host-", strings.Repeat("h", 33)} {
+		if err := a.Host(name); err == nil || !strings.Contains(err.Error(), "cannot be a name in the site file") {
+			t.Errorf("Host(%q) = %v; want a refusal", name, err)
+		}
 	}
 }
 

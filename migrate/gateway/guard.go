@@ -16,7 +16,7 @@ import (
 //	                10 to 25 ms on a machine with 2 busy cores
 //	after ROLLBACK  at budget - margin/2: the gateway's own is the quicker one
 //	after COMMIT    at the budget: there is nothing to gain from waiting longer for RUNNING
-//	after RUNNING, or RESUMED
+//	after RUNNING or RESUMED, and the result
 //	                12 s later: the guest is not held up, but the move is not over before;
 //	                to remove its disks' mirrors takes longer than half a margin
 //
@@ -34,7 +34,7 @@ type Guard struct {
 	stopped time.Time
 	timer   *time.Timer // nil before STOP
 	unheard *time.Timer // nil before COMMIT
-	ending  *time.Timer // nil before RUNNING or RESUMED
+	ending  *time.Timer // nil before RUNNING, RESUMED or the result
 }
 
 // endWait is for a gateway to end when its guest runs: releaseWait or sweepWait, and
@@ -63,11 +63,9 @@ func (g *Guard) Saw(e Event) {
 		g.unheard = time.AfterFunc(g.margin, g.again)
 	case e.Phase == Unheard && g.unheard != nil && g.unheard.Stop():
 		go g.again()
-	case e.Phase == Running || e.Phase == Resumed:
+	case e.Phase == Running || e.Phase == Resumed || e.Phase == "" && e.Result != nil:
 		stopTimers(g.timer, g.unheard, g.ending)
 		g.ending = time.AfterFunc(g.toEnd, g.kill)
-	case e.Phase == "" && e.Result != nil:
-		stopTimers(g.timer, g.unheard, g.ending)
 	}
 }
 
@@ -87,4 +85,8 @@ func stopTimers(timers ...*time.Timer) {
 }
 
 // Ended is told when the gateway's process has ended, with a word or without.
-func (g *Guard) Ended() { g.Saw(Event{Result: &Result{}}) }
+func (g *Guard) Ended() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	stopTimers(g.timer, g.unheard, g.ending)
+}

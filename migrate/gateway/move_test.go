@@ -59,10 +59,11 @@ func (b *bench) begin() {
 	var ctx [2]context.Context
 	ctx[0], b.stopSource = context.WithCancelCause(context.Background())
 	ctx[1], b.stopDestination = context.WithCancelCause(context.Background())
-	b.t.Cleanup(func() { b.stopSource(nil); b.stopDestination(nil) })
+	var running sync.WaitGroup // they hold the memory file, and the next test's must be the only one
+	b.t.Cleanup(func() { b.stopSource(nil); b.stopDestination(nil); running.Wait() })
 	b.results = [2]chan Result{make(chan Result, 1), make(chan Result, 1)}
 	addresses := make(chan []string, 1)
-	go func() {
+	running.Go(func() {
 		r, err := RunDestination(ctx[1], b.destination, func(e Event) {
 			if len(e.Addresses) > 0 {
 				addresses <- e.Addresses
@@ -73,7 +74,7 @@ func (b *bench) begin() {
 			b.tell("destination", e)
 		})
 		b.results[1] <- ended(r, err)
-	}()
+	})
 	select {
 	case a := <-addresses:
 		if b.strangers != nil {
@@ -85,10 +86,10 @@ func (b *bench) begin() {
 	case <-time.After(10 * time.Second):
 		b.t.Fatal("the destination does not listen")
 	}
-	go func() {
+	running.Go(func() {
 		r, err := RunSource(ctx[0], b.source, func(e Event) { b.tell("source", e) }, b.ask)
 		b.results[0] <- ended(r, err)
-	}()
+	})
 }
 
 func ended(r Result, err error) Result {

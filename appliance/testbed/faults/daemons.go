@@ -63,45 +63,49 @@ const (
 	itRuns     = "it runs"
 )
 
-// commit asks from the source's network; it returns what was answered.
+// commit asks from the source's network; it returns what was answered. The first answer
+// counts: only of a LAN over which none comes the other one is waited for.
 func (d *daemons) commit(host *testbed.Host) string {
-	answers := make(chan string, len(d.addresses))
+	type answer struct {
+		text string
+		err  error
+	}
+	answers := make(chan answer, len(d.addresses))
 	for i, address := range d.addresses {
 		go func() {
 			time.Sleep(time.Duration(i) * secondLAN)
-			answers <- ask(host, address)
+			text, err := ask(host, address)
+			answers <- answer{text, err}
 		}()
 	}
-	answer, late := "no answer within "+againWait.String(), time.After(againWait)
+	why, late := "no answer within "+againWait.String(), time.After(againWait)
 	for range d.addresses {
 		select {
-		case answer = <-answers:
+		case a := <-answers:
+			if a.err == nil {
+				return a.text
+			}
+			why = a.err.Error()
 		case <-late:
-			return answer
-		}
-		if answer == itRuns {
-			break
+			return why
 		}
 	}
-	return answer
+	return why
 }
 
-func ask(host *testbed.Host, address string) string {
+func ask(host *testbed.Host, address string) (string, error) {
 	var c net.Conn
 	err := host.InNetwork(func() (err error) { c, err = net.DialTimeout("tcp", address, againWait); return err })
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(againWait)) // an error shows in what follows
 	if _, err := fmt.Fprint(c, commitLine); err != nil {
-		return err.Error()
+		return "", err
 	}
 	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), err
 }
 
 func (d *daemons) close() {

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // stopMs is how long the guest was stopped, at most, by those who can tell.
 func (r Row) stopMs() float64 { return max(r.StopMs, r.QEMUStopMs) }
@@ -27,7 +30,7 @@ func (r *Row) judge() {
 	}
 	if r.overrun() {
 		why := fmt.Sprintf("stopped for %.0f ms, the budget is %d ms", r.stopMs(), r.BudgetMs)
-		if r.Unanswered && r.Struck {
+		if r.Unanswered && r.Struck && strings.HasPrefix(r.Fault, onTheLink) {
 			r.Exception = "COMMIT was sent and no RUNNING came back: " + why
 		} else {
 			broken("%s", why)

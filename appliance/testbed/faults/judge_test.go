@@ -24,6 +24,9 @@ func TestAJudgementNamesWhatIsBroken(t *testing.T) {
 		{"the gateway died, and the guest was stopped too long", func(r *Row) { r.Outcome, r.StopMs, r.QEMUStopMs = noWord, 0, 400 }, "400 ms", "", ""},
 		{"committed and not answered", func(r *Row) { r.Outcome, r.Committed, r.Unanswered, r.QEMUStopMs = noWord, true, true, 400 }, "",
 			"COMMIT was sent and no RUNNING came back: stopped for 400 ms", ""},
+		{"committed and not answered, with the link whole", func(r *Row) {
+			r.Fault, r.Outcome, r.Committed, r.Unanswered, r.QEMUStopMs = "cont-refused", noWord, true, true, 307
+		}, "307 ms", "", ""},
 		{"committed and not answered, without a fault", func(r *Row) {
 			r.Outcome, r.Committed, r.Unanswered, r.QEMUStopMs, r.Struck = "in-doubt", true, true, 400, false
 		}, "400 ms", "", ""},

@@ -41,6 +41,10 @@ var faults = []fault{
 	{"running-lost", []gateway.Phase{gateway.Running}, true, (*switchover).loseAnswers},
 }
 
+// onTheLink begins the names of the faults that strike what lies between the two hosts,
+// the daemons' line included.
+const onTheLink = "link-"
+
 // trial is what is tried in one switchover; without a fault it is a plain one.
 type trial struct {
 	fault *fault

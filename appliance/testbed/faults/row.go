@@ -21,7 +21,8 @@ type Row struct {
 	Reason    string `json:"reason,omitempty"`
 	Committed bool   `json:"committed"` // the marker was made
 	// Unanswered: COMMIT was sent and no RUNNING came back, neither to the gateway nor
-	// to its daemon: the log decides. The one exception from the budget.
+	// to its daemon: the log decides. With a fault on the link it is the one exception
+	// from the budget.
 	Unanswered bool   `json:"unanswered,omitempty"`
 	RunsAt     string `json:"runs_at"` // source or destination: where the guest is afterwards
 	// StopMs is the source's gateway's: from the order to stop until the guest ran

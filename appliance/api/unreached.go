@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -36,7 +37,7 @@ func (c *Client) unreached(verb string, err error) error {
 func (c *Client) mistrust(err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
-		return fmt.Errorf("%s's certificate is not of %s: is --ca this site's?", c.name, or(c.ca, "the site's authority"))
+		return fmt.Errorf("%s's certificate is not of %s: is --ca this site's?", c.name, cmp.Or(c.ca, "the site's authority"))
 	}
 	var failed *tls.CertificateVerificationError
 	if errors.As(err, &failed) {
@@ -49,7 +50,7 @@ func (c *Client) mistrust(err error) error {
 	if !errors.As(err, &alert) || alert.Op != "remote error" {
 		return nil
 	}
-	mine, said := or(c.cert, "this certificate"), strings.TrimPrefix(alert.Err.Error(), "tls: ")
+	mine, said := cmp.Or(c.cert, "this certificate"), strings.TrimPrefix(alert.Err.Error(), "tls: ")
 	switch said {
 	case "certificate required", "unknown certificate authority":
 		return fmt.Errorf("%s does not take %s: it is not of this site's authority", c.name, mine)
@@ -58,11 +59,4 @@ func (c *Client) mistrust(err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s does not take %s: %s", c.name, mine, said)
-}
-
-func or(s, standard string) string {
-	if s == "" {
-		return standard
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -103,7 +104,7 @@ func (f *follower) tell(p api.Progress) error {
 		f.result.Moves = append(f.result.Moves, moved(p, f.budgets[p.Guest]))
 	}
 	if p.Final {
-		f.result.Outcome, f.result.Reason = or(p.Outcome, p.Phase), p.Reason
+		f.result.Outcome, f.result.Reason = cmp.Or(p.Outcome, p.Phase), p.Reason
 	}
 	if f.json {
 		return f.screen.Emit(f.command, "progress", p)
@@ -134,7 +135,7 @@ func (f *follower) show(p api.Progress) {
 	at := fmt.Sprintf("%7.1f s  ", f.screen.Now().Sub(f.began).Seconds())
 	switch {
 	case p.Move == "":
-		f.screen.Printf("%s%s\n", at, or(p.Reason, p.Phase))
+		f.screen.Printf("%s%s\n", at, cmp.Or(p.Reason, p.Phase))
 	case p.Outcome != "":
 		f.screen.Printf("%s%s\n", at, sentence(f.result.Moves[len(f.result.Moves)-1]))
 	case p.Pass != nil:
@@ -151,7 +152,7 @@ func (f *follower) words(p api.Progress) string {
 	if before := f.phase[p.Move]; p.Phase == "ready" && (before == "" || before == "preparing") {
 		return "destination has made room"
 	}
-	return or(phases[p.Phase], p.Phase)
+	return cmp.Or(phases[p.Phase], p.Phase)
 }
 
 func passLine(p api.Progress, budget int) string {

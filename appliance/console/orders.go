@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -127,7 +128,7 @@ func (v *verbs) need(c *cobra.Command, args []string, all ...wanted) error {
 		text := fmt.Sprintf("%s: %s is missing; say `%s%s`", c.Name(), w.name, v.prefix, c.Use)
 		if b, err := v.open(); err == nil {
 			if s, err := v.status(c.Context(), b); err == nil {
-				text += fmt.Sprintf(", %s is one of: %s", w.name, or(strings.Join(w.names(s), ", "), "none is known"))
+				text += fmt.Sprintf(", %s is one of: %s", w.name, cmp.Or(strings.Join(w.names(s), ", "), "none is known"))
 			}
 		}
 		return &misuse{text}

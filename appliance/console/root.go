@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -55,7 +56,7 @@ func flagProblem(err error) string {
 	if m == nil {
 		return err.Error()
 	}
-	return strings.Replace(err.Error(), m[0], or(wants[m[1]], "not of its kind"), 1)
+	return strings.Replace(err.Error(), m[0], cmp.Or(wants[m[1]], "not of its kind"), 1)
 }
 
 // unknown verb: the nearest ones are offered.

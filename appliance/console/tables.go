@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -21,7 +22,7 @@ func table(w io.Writer, rows [][]string) {
 }
 
 func printStatus(w io.Writer, s api.Status) {
-	fmt.Fprintf(w, "site %s, host %s; leader %s, log entry %d\n", s.Site, s.Host, or(s.Leader, "none known"), s.Index)
+	fmt.Fprintf(w, "site %s, host %s; leader %s, log entry %d\n", s.Site, s.Host, cmp.Or(s.Leader, "none known"), s.Index)
 	if warning := age(s); warning != "" {
 		fmt.Fprintln(w, warning)
 	}
@@ -87,7 +88,7 @@ func printGuests(w io.Writer, guests []api.Guest) {
 	}
 	rows := [][]string{{"GUEST", "RUNS ON", "HERE", "BUDGET", "MEMORY MiB", "GROUP", "MOVE"}}
 	for _, g := range guests {
-		owner := or(g.Owner, "-")
+		owner := cmp.Or(g.Owner, "-")
 		if !g.Wanted {
 			owner += " (not wanted)"
 		}
@@ -95,7 +96,7 @@ func printGuests(w io.Writer, guests []api.Guest) {
 		if g.Move != "" {
 			move = fmt.Sprintf("to %s: %s", g.MoveTo, g.MovePhase)
 		}
-		rows = append(rows, []string{g.Name, owner, or(g.Here, "-"), fmt.Sprintf("%d ms", g.BudgetMs), fmt.Sprint(g.MemoryMiB), or(g.Group, "-"), move})
+		rows = append(rows, []string{g.Name, owner, cmp.Or(g.Here, "-"), fmt.Sprintf("%d ms", g.BudgetMs), fmt.Sprint(g.MemoryMiB), cmp.Or(g.Group, "-"), move})
 	}
 	table(w, rows)
 }
@@ -114,11 +115,4 @@ func printEvent(w io.Writer, e api.Event) {
 	// One event is one line, whatever the operator's reason held.
 	what := strings.ReplaceAll(e.What, "\n", " ")
 	fmt.Fprintf(w, "%d  %s  %s (%s)  %s%s\n", e.Index, at, e.By, e.Role, what, about)
-}
-
-func or(text, standard string) string {
-	if text == "" {
-		return standard
-	}
-	return text
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"strings"
@@ -33,7 +34,7 @@ func (t *target) addFlags(root *cobra.Command) error {
 }
 
 func (t *target) sitePath() string {
-	return or(or(t.site, os.Getenv("BUMPLESS_SITE")), DefaultSite)
+	return cmp.Or(t.site, os.Getenv("BUMPLESS_SITE"), DefaultSite)
 }
 
 // load reads the site file.
@@ -86,7 +87,7 @@ func (t *target) open() (api.Backend, error) {
 	if strings.HasSuffix(t.cert, ".key") {
 		return nil, misused("--cert %s: --cert wants the .crt (its key is found beside it, or named by --key)", t.cert)
 	}
-	files := link.Files{Cert: t.cert, Key: or(t.key, strings.TrimSuffix(t.cert, ".crt")+".key"), CA: or(t.ca, site.PKIDir+"/ca.crt")}
+	files := link.Files{Cert: t.cert, Key: cmp.Or(t.key, strings.TrimSuffix(t.cert, ".crt")+".key"), CA: cmp.Or(t.ca, site.PKIDir+"/ca.crt")}
 	tlsConfig, err := interruptible(t.ctx, files.Load)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func policies() string {
 	text := "The policy (move.policy in the site file) decides which pages cross the link\nwhile the guest runs, and when it is stopped. None stops a guest for longer than\nits budget.\n\n"
 	var rows [][]string
 	for _, name := range policy.Names() {
-		rows = append(rows, []string{"  " + name, or(rules[name], "see the manual")})
+		rows = append(rows, []string{"  " + name, cmp.Or(rules[name], "see the manual")})
 	}
 	var b strings.Builder
 	table(&b, rows)

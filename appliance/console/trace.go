@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (v *verbs) traceCommand() *cobra.Command {
 			if seconds < 1 || seconds > api.MaxTraceSeconds {
 				return misused("trace: --seconds %d, want 1 to %d", seconds, api.MaxTraceSeconds)
 			}
-			return v.trace(c.Context(), api.TraceRequest{Guest: args[0], Seconds: seconds}, or(output, args[0]+".trace"))
+			return v.trace(c.Context(), api.TraceRequest{Guest: args[0], Seconds: seconds}, cmp.Or(output, args[0]+".trace"))
 		}}
 	c.Flags().IntVar(&seconds, "seconds", seconds, fmt.Sprintf("at least so many seconds behind the first pass, 1 to %d", api.MaxTraceSeconds))
 	c.Flags().StringVarP(&output, "output", "o", "", "`file` for the trace, which must not be there yet; default GUEST.trace")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net"
 	"os"
 
@@ -42,4 +43,19 @@ func queued(pipe *net.UnixConn, request uint) int64 {
 		return 0
 	}
 	return int64(n)
+}
+
+// socketPair returns our end, and the file to give to QEMU.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	ours, theirs, err := newSocketPair()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair for QEMU: %w", err)
+	}
+	defer ours.Close()
+	c, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("make a socket pair for QEMU: %w", err)
+	}
+	return c.(*net.UnixConn), theirs, nil
 }

@@ -76,7 +76,7 @@ func (s *source) listen(r *link.Reader) {
 	for {
 		f, err := r.Read()
 		if err != nil {
-			s.fail(fmt.Errorf("the link to the destination broke: %w", err))
+			s.fail(brokenLink{fmt.Errorf("the link to the destination broke: %w", err)})
 			return
 		}
 		if f.Type == link.Pong && s.lag != nil {

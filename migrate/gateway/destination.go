@@ -110,8 +110,12 @@ func (d *destination) tellWhy(err error) {
 	if len(d.seats) == 0 || !d.seats[0].taken() {
 		return
 	}
-	text := err.Error()
-	if d.send(link.Frame{Type: link.Abort, Body: []byte(text[:min(len(text), 1024)])}, lastWordWait) == nil {
+	text, f := err.Error(), link.Frame{Type: link.Abort}
+	f.Body = []byte(text[:min(len(text), 1024)])
+	if isLink(err) {
+		f.Count = link.LinkBroke
+	}
+	if d.send(f, lastWordWait) == nil {
 		d.seats[0].conn.Linger(lastWordWait)
 	}
 }
@@ -122,9 +126,12 @@ func (d *destination) send(f link.Frame, wait time.Duration) error {
 	defer d.sending.Unlock()
 	c := d.seats[0].conn
 	if err := c.SetWriteDeadline(time.Now().Add(wait)); err != nil {
-		return fmt.Errorf("write %s frame: %w", f.Type, err)
+		return brokenLink{fmt.Errorf("write %s frame: %w", f.Type, err)}
 	}
-	return link.Write(c, f)
+	if err := link.Write(c, f); err != nil {
+		return brokenLink{err}
+	}
+	return nil
 }
 
 func (d *destination) run(ctx context.Context) error {

@@ -168,7 +168,8 @@
 // connections had under way is not kept, and QEMU sends no page twice unless it
 // was written to. The guest is not stopped then, since every connection must be
 // getting an answer before STOP; the next move goes over the LAN that is left. The
-// daemon orders that one by itself, once (Result.LinkBroke).
+// daemon orders that one by itself, once (Result.LinkBroke). A destination that loses a
+// LAN first says so in its ABORT (link.LinkBroke).
 package gateway
 
 import (

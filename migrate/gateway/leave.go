@@ -92,12 +92,12 @@ func (s *source) getsThrough(ctx context.Context, wait time.Duration, allowed in
 	err := every(ctx, catchUpPoll, "the link was not answering", func() (bool, error) {
 		stalled := s.send.stalled(allowed)
 		if stalled != "" && time.Now().After(end) {
-			return false, fmt.Errorf("the connection to %s does not get through: look at that LAN", stalled)
+			return false, brokenLink{fmt.Errorf("the connection to %s does not get through: look at that LAN", stalled)}
 		}
 		return stalled == "", nil
 	})
 	if err != nil {
-		s.giveUpLink(err)
+		s.giveUp(Failed, s.why(err))
 	}
 	return err == nil
 }
@@ -107,7 +107,7 @@ func (s *source) getsThrough(ctx context.Context, wait time.Duration, allowed in
 func (s *source) answered(err error) (granted bool) {
 	s.leave.asking = false
 	if err != nil {
-		s.giveUp(Refused, "the stop was not allowed: "+err.Error())
+		s.giveUp(Refused, fmt.Errorf("the stop was not allowed: %w", err))
 		return false
 	}
 	s.leave.granted = time.Now()

@@ -131,7 +131,7 @@ func (s *source) mirrorDisks(ctx context.Context) error {
 		return all, err
 	})
 	if err != nil {
-		return err
+		return s.rather(err)
 	}
 	return s.checkGuest(ctx) // it took long: somebody may have paused it
 }
@@ -152,7 +152,7 @@ func (s *source) attachTargets(ctx context.Context) error {
 		target := map[string]any{"driver": "nbd", "node-name": mirrorTarget(node), "export": node,
 			"server": map[string]string{"type": "unix", "path": path}, "cache": map[string]bool{"direct": true}, "discard": "unmap"}
 		if err := s.qemu.Execute(ctx, "blockdev-add", target, nil); err != nil {
-			return s.why(err)
+			return s.rather(err)
 		}
 		if err := s.sameSize(ctx, node); err != nil {
 			return err
@@ -166,7 +166,7 @@ func (s *source) attachTargets(ctx context.Context) error {
 func (s *source) serveMirror(l net.Listener, node string, t *tunnel) {
 	local, err := l.Accept()
 	if err == nil {
-		err = t.carryRequests(local)
+		err = brokenLink{t.carryRequests(local)}
 	}
 	if s.mirrors.finished.Load() {
 		return
@@ -174,7 +174,7 @@ func (s *source) serveMirror(l net.Listener, node string, t *tunnel) {
 	s.fail(fmt.Errorf("the mirror of disk %s broke: %w", node, err))
 }
 
-// fail reports that the link is of no use any more; the first one counts.
+// fail reports why the move cannot go on; the first one counts.
 func (s *source) fail(err error) {
 	select {
 	case s.broken <- err:
@@ -300,7 +300,7 @@ func (s *source) lookAtMirrors(q *qmp.Client) error {
 		return err
 	}
 	if guest.Status != "running" {
-		return notTheLink{fmt.Errorf("the guest is %q: somebody else has paused it", guest.Status)}
+		return fmt.Errorf("the guest is %q: somebody else has paused it", guest.Status)
 	}
 	return nil
 }
@@ -333,7 +333,7 @@ func (s *source) caughtUp(ctx context.Context, wait time.Duration) bool {
 		return near, err
 	})
 	if err != nil {
-		s.giveUp(Failed, err.Error())
+		s.giveUp(Failed, s.rather(err))
 	}
 	return err == nil
 }

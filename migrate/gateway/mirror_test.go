@@ -300,27 +300,33 @@ func TestAGuardLeavesAGatewayAloneThatHasRolledBackAndRemovesItsMirrors(t *testi
 // Where it was a LAN the daemon orders the move once more: of anything else it would
 // fail again, or be what nobody wants any more.
 func TestAMoveIsTriedAgainForALANOnly(t *testing.T) {
+	reset := func(*source) error { return brokenLink{errors.New("connection reset")} }
+	look := func(s *source) error { return s.lookAtMirrors(s.qemu) }
+	const full = `[{"id": "mirror-d0", "status": "concluded", "error": "No space left on device"}]`
 	for name, c := range map[string]struct {
-		said []link.Frame // by the destination, before the link broke
+		said link.Frame // by the destination, before that
 		why  func(s *source) error
+		jobs string
 		want bool
 	}{
-		"a connection breaks":     {nil, func(*source) error { return errors.New("connection reset") }, true},
-		"the destination gave up": {[]link.Frame{{Type: link.Abort, Body: []byte("out of memory")}}, func(*source) error { return errors.New("connection reset") }, false},
-		"somebody pauses the guest": {nil, func(s *source) error {
-			return s.lookAtMirrors(s.qemu)
-		}, false},
+		"a connection breaks":                      {link.Frame{}, reset, inStepJob, true},
+		"a connection breaks at the destination":   {link.Frame{Type: link.Abort, Count: link.LinkBroke, Body: []byte("EOF")}, reset, inStepJob, true},
+		"the destination gave up":                  {link.Frame{Type: link.Abort, Body: []byte("out of memory")}, reset, inStepJob, false},
+		"the destination says what nobody asked":   {link.Frame{Type: link.Ready}, reset, inStepJob, false},
+		"somebody pauses the guest":                {link.Frame{}, look, inStepJob, false},
+		"a disk has no room at the destination":    {link.Frame{}, look, full, false},
+		"a mirror ends since its connection broke": {link.Frame{}, func(s *source) error { s.fail(reset(s)); return s.rather(look(s)) }, full, true},
 	} {
 		s, _ := scripted(t, func(command string, _ int) string {
-			return map[string]string{"query-jobs": inStepJob, "query-status": `{"status": "paused"}`, "query-migrate": `{"status": "cancelled"}`}[command]
+			return map[string]string{"query-jobs": c.jobs, "query-status": `{"status": "paused"}`, "query-migrate": `{"status": "cancelled"}`}[command]
 		})
 		ours, theirs, err := socketPair()
 		must(t, err)
-		s.pipe, s.send, s.frames, s.cfg.Addresses = ours, &sender{}, make(chan link.Frame, 16), []string{"LAN A", "LAN B"}
-		for _, f := range c.said {
-			s.frames <- f
+		s.pipe, s.send, s.frames, s.broken, s.cfg.Addresses = ours, &sender{}, make(chan link.Frame, 16), make(chan error, 1), []string{"LAN A", "LAN B"}
+		if c.said.Type > 0 {
+			s.frames <- c.said
 		}
-		if s.giveUpLink(c.why(s)); s.result.LinkBroke != c.want || s.result.Outcome != Failed {
+		if s.giveUp(Failed, s.why(c.why(s))); s.result.LinkBroke != c.want || s.result.Outcome != Failed {
 			t.Errorf("%s: %+v; want failed, by a LAN: %v", name, s.result, c.want)
 		}
 		theirs.Close()

@@ -28,7 +28,7 @@ type bench struct {
 	destination DestinationConfig
 	ask         Asker
 	valve       *valve
-	direct      bool // past the valve
+	lans        func(address string) []string // in place of the valve
 	onEvent     func(side string, e Event)
 	strangers   func(address string) // come before the source
 
@@ -80,9 +80,10 @@ func (b *bench) begin() {
 		if b.strangers != nil {
 			b.strangers(a[0])
 		}
-		if b.source.Addresses = a; !b.direct {
-			b.source.Addresses = []string{b.valve.to(a[0])}
+		if b.lans == nil {
+			b.lans = func(a string) []string { return []string{b.valve.to(a)} }
 		}
+		b.source.Addresses = b.lans(a[0])
 	case <-time.After(10 * time.Second):
 		b.t.Fatal("the destination does not listen")
 	}

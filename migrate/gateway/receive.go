@@ -35,7 +35,7 @@ func (d *destination) receiveAll(r *link.Reader, number int) error {
 	for {
 		f, err := r.Read()
 		if err != nil {
-			return err
+			return brokenLink{err}
 		}
 		switch f.Type {
 		case link.Pages:

@@ -96,18 +96,18 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 	var body []byte
 	for {
 		if err := t.probe(connection, s.kept[connection]); err != nil {
-			return notTheLink{err}
+			return err
 		}
 		ok, err := t.take(connection, &b)
 		if err != nil {
-			return notTheLink{err}
+			return err
 		}
 		if !ok {
 			return nil
 		}
 		begun := time.Now()
 		if err := s.collect(connection, t, &b); err != nil {
-			return notTheLink{err}
+			return err
 		}
 		content := len(b.at) * link.PageSize
 		body = link.AppendPages(body[:0], b.pages)
@@ -126,7 +126,7 @@ func (s *sender) run(connection int, o *outlet, t *table) error {
 			s.ladder.sent(len(s.conns), len(body), len(f.Body), compressing, time.Since(begun), b.behind)
 		}
 		if err != nil {
-			return err
+			return brokenLink{err}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
 	defer s.close()
 	if err := s.prepare(ctx); err != nil {
-		s.finish(Failed, err.Error())
+		s.finish(Failed, err)
 		return s.result, nil
 	}
 	s.stream(ctx)
@@ -137,8 +138,10 @@ func (s *source) phase(p Phase) { s.report(Event{Phase: p, AtMs: ms(time.Since(s
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-func (s *source) finish(o Outcome, reason string) {
-	s.result.Outcome, s.result.Reason = o, reason
+// finish says how the move ended; err is why it did not go as it should.
+func (s *source) finish(o Outcome, err error) {
+	s.result.Outcome, s.result.Reason = o, orText(err, "")
+	s.result.LinkBroke = o == Failed && len(s.cfg.Addresses) > 1 && isLink(err)
 	s.result.TotalS = time.Since(s.began).Seconds()
 	s.result.DiskBytes = s.mirrors.meter.Sent.Load() + s.mirrors.meter.Received.Load()
 	s.result.LinkBytes = s.meter.Sent.Load() + s.meter.Received.Load()
@@ -240,7 +243,7 @@ func (s *source) stream(ctx context.Context) {
 		case d := <-s.decided:
 			if d.Verdict == policy.Refuse {
 				s.result.EstimateMs = ms(d.Estimate)
-				s.giveUp(Refused, d.Reason)
+				s.giveUp(Refused, errors.New(d.Reason))
 				return
 			}
 			stop, over := s.mayStop(ctx, d)
@@ -262,22 +265,31 @@ func (s *source) stream(ctx context.Context) {
 		case e := <-s.ended:
 			// The stream ended without our stopping the guest: QEMU failed, or
 			// somebody else paused the guest.
-			s.giveUp(Failed, orText(e.err, "the source's migration ended before the switchover (was the guest paused?)"))
+			s.giveUp(Failed, cmp.Or(e.err, errors.New("the source's migration ended before the switchover (was the guest paused?)")))
 			return
 		case f := <-s.frames:
-			s.giveUp(Failed, unexpected(f).Error())
+			s.giveUp(Failed, unexpected(f))
 			return
 		case err := <-s.send.failed:
-			s.giveUpLink(err)
+			s.giveUp(Failed, s.why(err))
 			return
 		case err := <-s.broken:
-			s.giveUpLink(err)
+			s.giveUp(Failed, s.why(err))
 			return
 		case <-ctx.Done():
-			s.giveUp(Failed, orText(context.Cause(ctx), "stopped"))
+			s.giveUp(Failed, context.Cause(ctx))
 			return
 		}
 	}
+}
+
+// rather says what the link or the destination has said already, if anything: what a
+// broken link has broken here explains nothing.
+func (s *source) rather(err error) error {
+	if lost := s.lost(); lost != nil {
+		return lost
+	}
+	return err
 }
 
 // why a link broke: the destination's last word says more than a reset.
@@ -302,7 +314,7 @@ func orText(err error, text string) string {
 func (s *source) whole() bool {
 	err := s.lost()
 	if err != nil {
-		s.giveUp(Failed, err.Error())
+		s.giveUp(Failed, err)
 	}
 	return err == nil
 }
@@ -324,36 +336,27 @@ func (s *source) lost() error {
 
 // unexpected says what a frame means that was not waited for.
 func unexpected(f link.Frame) error {
-	if f.Type == link.Abort {
-		return notTheLink{fmt.Errorf("the destination gave up: %s", f.Body)}
+	if f.Type != link.Abort {
+		return fmt.Errorf("the destination sent an unexpected %s frame", f.Type)
 	}
-	return notTheLink{fmt.Errorf("the destination sent an unexpected %s frame", f.Type)}
-}
-
-// notTheLink is why a move ends that another LAN would not help.
-type notTheLink struct{ error }
-
-func (e notTheLink) Unwrap() error { return e.error }
-
-// giveUpLink ends a move that lost a connection, or what is told in its place.
-func (s *source) giveUpLink(err error) {
-	err = s.why(err)
-	var other notTheLink
-	s.result.LinkBroke = len(s.cfg.Addresses) > 1 && !errors.As(err, &other)
-	s.giveUp(Failed, err.Error())
+	err := fmt.Errorf("the destination gave up: %s", f.Body)
+	if f.Count == link.LinkBroke {
+		return brokenLink{err}
+	}
+	return err
 }
 
 // giveUp ends a move whose guest was never stopped by us.
-func (s *source) giveUp(o Outcome, reason string) {
+func (s *source) giveUp(o Outcome, why error) {
 	s.send.abort()
 	s.cutMirrors()
 	s.pipe.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), qmpTimeout)
 	defer cancel()
 	if err := s.cancelMigration(ctx); err != nil {
-		reason += "; " + err.Error()
+		why = fmt.Errorf("%w; %w", why, err)
 	}
-	s.finish(o, reason)
+	s.finish(o, why)
 }
 
 // sampleRate measures the link while it is saturated.

@@ -233,13 +233,14 @@ func (s *source) commit(t0 time.Time) {
 	reason, err := s.heardBy(ctx, t0)
 	s.result.StopMs = ms(time.Since(t0))
 	if err != nil {
-		s.finish(InDoubt, err.Error())
+		s.finish(InDoubt, err)
 		return
 	}
 	s.result.Parts.RunningMs = s.result.StopMs
 	s.phase(Running)
 	s.release()
-	s.finish(Moved, reason)
+	s.finish(Moved, nil)
+	s.result.Reason = reason
 }
 
 // heardBy sends COMMIT and returns when the guest runs, by RUNNING or, with a
@@ -329,17 +330,16 @@ func (s *source) rollback(t0 time.Time, cause error) {
 	s.cutMirrors()
 	s.pipe.Close()
 	go s.send.abort()
-	reason := cause.Error()
 	if err := s.resumeGuest(); err != nil {
 		// Nothing here can continue the guest. It is paused, not lost, and its
 		// host's daemon is told.
 		s.result.StopMs = ms(time.Since(t0))
-		s.finish(Failed, reason+"; and the guest could not be continued: "+err.Error())
+		s.finish(Failed, fmt.Errorf("%v; and the guest could not be continued: %w", cause, err)) // nothing to try again
 		return
 	}
 	s.result.StopMs = ms(time.Since(t0))
 	s.phase(Resumed)
-	s.finish(RolledBack, reason)
+	s.finish(RolledBack, cause)
 }
 
 // resumeGuest cancels the migration and continues the guest, again and again:

@@ -219,7 +219,7 @@ func BenchmarkGateway(b *testing.B) {
 				}
 				m := newBench(b)
 				m.src.write, m.dst.read, m.dst.take, m.dst.shared = g.write, g.read, g.take, g.shared
-				m.direct, m.source.Policy, m.source.RAMBytes, m.destination.RAMBytes = true, c.policy, 1<<30, 1<<30
+				m.lans, m.source.Policy, m.source.RAMBytes, m.destination.RAMBytes = func(a string) []string { return []string{a} }, c.policy, 1<<30, 1<<30
 				before := cpu(unix.RUSAGE_SELF)
 				m.begin()
 				r, d := m.result(0), m.result(1)

@@ -43,7 +43,7 @@ const (
 	Ready                    // D->S: 16 bytes, the destination's digest
 	Commit                   // S->D: run it
 	Running                  // D->S: it runs
-	Abort                    // both: text, why
+	Abort                    // both: text, why; Count is LinkBroke if it was that
 	Ping                     // S->D: u64, echoed
 	Pong                     // D->S
 )
@@ -56,6 +56,10 @@ func (t Type) String() string {
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }
+
+// LinkBroke, as the Count of an ABORT: the move ends because a connection broke, which
+// another LAN may help. A peer that does not know of it sends 0.
+const LinkBroke = 1
 
 const headerSize = 8
 
@@ -80,7 +84,7 @@ func bound(t Type) int {
 type Frame struct {
 	Type  Type
 	Codec Codec
-	Count uint16 // pages of a batch
+	Count uint16 // pages of a batch; of an ABORT see LinkBroke
 	Body  []byte
 }
 

@@ -1,42 +1,23 @@
 package guest
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bumpless/migrate/qmp/qmptest"
 )
 
 // monitorSays is the monitor of main1's copy, whose process is of that version.
-func (r *Runner) monitorSays(t *testing.T, epoch uint64, version string) (close func()) {
-	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(r.dir("main1", epoch), daemonSocket))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprintln(c, `{"QMP": {"version": {}, "capabilities": []}}`)
-			for lines := bufio.NewScanner(c); lines.Scan(); {
-				answer := "{}"
-				if strings.Contains(lines.Text(), "query-version") {
-					answer = version
-				}
-				fmt.Fprintln(c, `{"return": `+answer+`}`)
-			}
-			c.Close()
+func (r *Runner) monitorSays(t *testing.T, epoch uint64, version string) (stop func()) {
+	return qmptest.Serve(t, filepath.Join(r.dir("main1", epoch), daemonSocket), func(c qmptest.Command) (string, error) {
+		if c.Execute == "query-version" {
+			return version, nil
 		}
-	}()
-	return func() { l.Close() }
+		return "", nil
+	})
 }
 
 func TestTheVersionOfARunningGuestIsThatOfItsProcess(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"bumpless/appliance/guest"
 	"bumpless/ha/core"
 	"bumpless/migrate/gateway"
+	"bumpless/migrate/qmp/qmptest"
 )
 
 // copyHere is the monitor of a copy that was loaded and waits.
@@ -32,21 +33,21 @@ func (c *copyHere) is() string {
 	return c.status
 }
 
-func (c *copyHere) answer(command string) string {
+func (c *copyHere) answer(command qmptest.Command) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch command {
+	switch command.Execute {
 	case "query-status":
-		return fmt.Sprintf(`{"return": {"status": %q}}`, c.status)
+		return fmt.Sprintf(`{"status": %q}`, c.status), nil
 	case "query-migrate":
-		return `{"return": {"status": "completed"}}`
+		return `{"status": "completed"}`, nil
 	case "cont":
 		if c.refuses {
-			return `{"error": {"class": "GenericError", "desc": "Failed to get \"write\" lock"}}`
+			return "", errors.New(`Failed to get "write" lock`)
 		}
 		c.status = "running"
 	}
-	return `{"return": {}}`
+	return "", nil
 }
 
 // arriving is a host whose destination's gateway, that script, has begun.
@@ -82,7 +83,7 @@ func newArriving(t *testing.T, phase core.Phase, script string) *arriving {
 	state := core.State{Index: 1, Moves: map[string]core.Move{"g": a.move}}
 	n.loop.agent, _ = core.Step(n.loop.agent, now(), core.StateChanged{State: state})
 	n.grantForTest(now())
-	fakeMonitor(t, n.hypervisor.MoveSocket("g", 2), a.copy.answer)
+	qmptest.Serve(t, n.hypervisor.MoveSocket("g", 2), a.copy.answer)
 	if err := n.runGateway(a.move, destination, gateway.DestinationConfig{}); err != nil {
 		t.Fatal(err)
 	}

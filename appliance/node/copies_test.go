@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"bumpless/ha/core"
+	"bumpless/migrate/qmp/qmptest"
 )
 
 // stubbornMonitor is the monitor of a copy that will not continue. It counts
@@ -16,12 +18,9 @@ import (
 func stubbornMonitor(t *testing.T, path string) *atomic.Int32 {
 	t.Helper()
 	attempts := new(atomic.Int32)
-	fakeMonitor(t, path, func(command string) string {
-		if command == "qmp_capabilities" {
-			return `{"return":{}}`
-		}
+	qmptest.Serve(t, path, func(qmptest.Command) (string, error) {
 		attempts.Add(1)
-		return `{"error":{"class":"GenericError","desc":"not now"}}`
+		return "", errors.New("not now")
 	})
 	return attempts
 }

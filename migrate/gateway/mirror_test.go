@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +15,7 @@ import (
 	"bumpless/migrate/link"
 	"bumpless/migrate/link/linktest"
 	"bumpless/migrate/qmp"
+	"bumpless/migrate/qmp/qmptest"
 )
 
 // script answers a monitor's commands and keeps them, each as "name" or
@@ -30,14 +29,7 @@ type script struct {
 	count  map[string]int
 }
 
-func (s *script) take(line []byte) string {
-	var c struct {
-		Execute   string
-		Arguments map[string]any
-	}
-	if err := json.Unmarshal(line, &c); err != nil {
-		return `{"error": {"desc": "not JSON"}}`
-	}
+func (s *script) take(c qmptest.Command) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count[c.Execute]++
@@ -51,13 +43,10 @@ func (s *script) take(line []byte) string {
 	if !strings.HasPrefix(c.Execute, "query-") {
 		s.said = append(s.said, text)
 	}
-	switch {
-	case answer == "":
-		return `{"return": {}}`
-	case answer[0] == '!':
-		return fmt.Sprintf(`{"error": {"class": "GenericError", "desc": %q}}`, answer[1:])
+	if refused, is := strings.CutPrefix(answer, "!"); is {
+		return "", errors.New(refused)
 	}
-	return `{"return": ` + answer + `}`
+	return answer, nil
 }
 
 // heard are the commands so far, but for queries.
@@ -71,27 +60,11 @@ func (s *script) heard() []string {
 func scripted(t *testing.T, answer func(command string, nth int) string) (*source, *script) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "q")
-	l, err := net.Listen("unix", path)
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	s := &script{answer: answer, count: map[string]int{"qmp_capabilities": 0}}
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		fmt.Fprintln(c, `{"QMP": {}}`)
-		for lines := bufio.NewScanner(c); lines.Scan(); {
-			fmt.Fprintln(c, s.take(lines.Bytes()))
-		}
-	}()
+	s := &script{answer: answer, count: map[string]int{}}
+	qmptest.Serve(t, path, s.take)
 	q, err := qmp.Dial(context.Background(), path)
 	must(t, err)
 	t.Cleanup(func() { q.Close() })
-	s.mu.Lock()
-	s.said = nil
-	s.mu.Unlock()
 	return &source{qemu: q, mirrors: mirrors{nodes: []string{"d0"}}}, s
 }
 

@@ -67,8 +67,11 @@ func TestE2EALANThatDiesDoesNotStopTheGuest(t *testing.T) {
 	result, stopped := r.over([]string{LANA, LANB}, func() {
 		must(t, r.bed.Stall(dstHost, LANB))
 	})
-	if result.Outcome != gateway.Failed || stopped || r.at != from {
-		t.Fatalf("stopped: %v, %+v; want it failed, and the guest never stopped", stopped, *result)
+	if result.Outcome != gateway.Failed || stopped || r.at != from || !result.LinkBroke {
+		t.Fatalf("stopped: %v, %+v; want it failed by the link, and the guest never stopped", stopped, *result)
+	}
+	if result.TotalS > 15 { // it is 20 s where nobody looks
+		t.Errorf("it ended after %.1f s; a dead LAN beside a live one is noticed within some 3", result.TotalS)
 	}
 	// What is ordered next goes over the LAN that is left.
 	if r.moves(LANA, LANB); r.at == from {

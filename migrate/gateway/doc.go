@@ -166,7 +166,8 @@
 // Connections go over the LANs in turn, and all of them carry pages. An address
 // that is not reached is left out. A LAN that dies later ends the move: what its
 // connections had under way is not kept, and QEMU sends no page twice unless it
-// was written to. The guest is not stopped then, since every connection must be
+// was written to. It is dead after four time-outs of TCP in a row, some 3 s, while the
+// other one answers. The guest is not stopped then, since every connection must be
 // getting an answer before STOP; the next move goes over the LAN that is left. The
 // daemon orders that one by itself, once (Result.LinkBroke). A destination that loses a
 // LAN first says so in its ABORT (link.LinkBroke).

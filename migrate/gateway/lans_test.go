@@ -2,11 +2,36 @@ package gateway
 
 import (
 	"context"
+	"math"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 )
+
+func TestALANIsDeadWhereAnotherOneAnswers(t *testing.T) {
+	a, b := netip.MustParseAddrPort("10.0.1.2:7000"), netip.MustParseAddrPort("10.0.2.2:7000")
+	for _, c := range []struct {
+		what  string
+		paths []path
+		want  netip.AddrPort
+	}{
+		{"both answer", []path{{a, 0}, {b, 0}}, netip.AddrPort{}},
+		{"one is late", []path{{a, 0}, {b, deadTimeouts - 1}}, netip.AddrPort{}},
+		{"one is dead", []path{{a, 0}, {b, deadTimeouts}}, b},
+		{"the first one is dead", []path{{a, deadTimeouts}, {b, 0}}, a},
+		{"a connection of one is closed", []path{{a, math.MaxInt}, {b, 0}}, a},
+		{"neither answers: it is the host", []path{{a, deadTimeouts}, {b, 1}}, netip.AddrPort{}},
+		{"two connections over one LAN", []path{{a, deadTimeouts}, {a, 0}}, netip.AddrPort{}},
+		{"no other LAN", []path{{a, deadTimeouts}}, netip.AddrPort{}},
+		{"no connection", nil, netip.AddrPort{}},
+	} {
+		if got := deadLAN(c.paths); got != c.want {
+			t.Errorf("%s: deadLAN() = %v; want %v", c.what, got, c.want)
+		}
+	}
+}
 
 // A LAN may be lost to the destination before the source notices: the move is tried
 // once more all the same.

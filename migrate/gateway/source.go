@@ -231,6 +231,7 @@ func (s *source) stream(ctx context.Context) {
 	s.rate.sample(time.Now(), s.meter.Sent.Load(), false)
 	s.reading.Go(s.read)
 	go s.sampleRate(ctx)
+	go s.watchLANs()
 	if s.lag != nil {
 		for i, o := range s.send.conns {
 			go s.lag.run(i, o, s.hurry)

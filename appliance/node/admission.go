@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"slices"
 	"sync"
-	"time"
 
 	"bumpless/ha/core"
 )
@@ -23,7 +21,7 @@ type admission struct {
 
 func (n *Node) newAdmission() *admission {
 	return &admission{term: n.raft.Term, state: n.raft.State, propose: n.raft.Propose,
-		silent: func() []string { return silentHosts(n.loop.snapshot().View(now()), n.timing.Lease) }}
+		silent: func() []string { return n.silentServers(context.Background(), n.self.Name) }}
 }
 
 // enter a command into the own log.
@@ -43,15 +41,4 @@ func (a *admission) enter(ctx context.Context, c core.Command) (core.Result, err
 	}
 	c.Term = term // another leader may have entered something meanwhile
 	return a.propose(ctx, c)
-}
-
-// silentHosts of a leader's view, by name: no lease of theirs can hold.
-func silentHosts(v core.View, lease time.Duration) (list []string) {
-	for name, silent := range v.Silence {
-		if name != v.Host && silent > lease {
-			list = append(list, name)
-		}
-	}
-	slices.Sort(list)
-	return list
 }

@@ -85,9 +85,9 @@ func TestALeaderCountsAHostThatItDoesNotHearOf(t *testing.T) {
 }
 
 func TestAHostIsSilentWhenItsLeaseCannotHold(t *testing.T) {
-	v := core.View{Host: "host-a", Silence: map[string]time.Duration{"host-a": time.Minute, "host-c": 4 * time.Second, "host-b": 5 * time.Second, "host-d": 3 * time.Second}}
-	if got, want := silentHosts(v, 3*time.Second), []string{"host-b", "host-c"}; !slices.Equal(got, want) {
-		t.Errorf("silentHosts() = %q; want %q", got, want)
+	silences := map[string]float64{"host-a": 60, "host-c": 4, "host-b": 5, "host-d": 3}
+	if got, want := longerThan(3*time.Second, silences, "host-a"), []string{"host-b", "host-c"}; !slices.Equal(got, want) {
+		t.Errorf("silent are %q; want %q", got, want)
 	}
 }
 

@@ -138,7 +138,7 @@ func (n *Node) Drain(ctx context.Context, by api.Caller, r api.HostRequest) (api
 		return api.Accepted{}, refusal(refused)
 	}
 	// The leader asks the same when the order comes, unless it is of an earlier release.
-	if refused := core.Admit(state, nil, c); refused != nil {
+	if refused := core.Admit(state, n.silentServers(ctx, n.raft.Leader()), c); refused != nil {
 		return api.Accepted{}, refusal(refused)
 	}
 	moves, stay, err := n.drainPlan(ctx, state, r.Host)

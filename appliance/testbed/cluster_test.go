@@ -206,6 +206,12 @@ func TestE2EAGuestOfADeadHostIsStartedAfterTheWaitingPeriodAndNotBefore(t *testi
 	}
 	c.verified(hostB)
 	c.since(cut.Add(-5 * time.Second))
+	for _, host := range []string{hostB, WitnessHost} { // one leads, the other does not
+		_, err = c.Client(host).Drain(within(t), api.Caller{}, api.HostRequest{Host: WitnessHost, DryRun: true})
+		if err == nil || !strings.Contains(err.Error(), hostA+" not answering") {
+			t.Errorf("%s: drain %s --dry-run = %v; want it refused as the order would be", host, WitnessHost, err)
+		}
+	}
 
 	// The host comes back: the guest stays where it is, once.
 	must(t, c.PowerOn(hostA))

@@ -293,6 +293,9 @@ func (n *Node) gatewaySaid(m core.Move, role string, e gateway.Event) {
 		return
 	case e.Phase == gateway.AskingStop:
 		go n.askBeforeStop(m)
+	case e.Unreached != "":
+		n.log.Warn("a LAN does not reach the destination: the move goes over the other one", "move", m.ID, "to", m.To, "why", e.Unreached)
+		return
 	}
 	p := api.Progress{AtMs: time.Now().UnixMilli(), Move: m.ID, Guest: m.Guest, From: m.From, To: m.To, Phase: string(e.Phase)}
 	if e.Pass != nil {

@@ -13,46 +13,71 @@ import (
 	"bumpless/migrate/link"
 )
 
+const (
+	// reachTimeout is for an address to be reached: SYN goes out at 0, 1 and 3 s.
+	reachTimeout = 4 * time.Second
+	// besideWait is for the others when one has been: every move would wait for a
+	// LAN that is dead.
+	besideWait = 1500 * time.Millisecond
+)
+
+// dialed are the connections to a destination.
+type dialed struct {
+	conns     []*net.TCPConn
+	live      []string // addresses that were reached
+	unreached []error  // why the others were not
+}
+
 // dialAll makes n connections over every address in turn, so that both LANs
 // are used, at a time. An address that fails is not tried again: all go over the others.
-func dialAll(addresses []string, n int, timeout time.Duration) ([]*net.TCPConn, error) {
+func dialAll(addresses []string, n int) (dialed, error) {
 	if len(addresses) == 0 {
-		return nil, errors.New("connect to the destination: no address")
+		return dialed{}, errors.New("connect to the destination: no address")
 	}
-	live := slices.Clone(addresses)
-	var conns []*net.TCPConn
-	var failures []error
-	for len(conns) < n && len(live) > 0 {
+	d := dialed{live: slices.Clone(addresses)}
+	for len(d.conns) < n && len(d.live) > 0 {
 		var turn []string
-		for i := len(conns); i < n; i++ {
-			turn = append(turn, live[i%len(live)])
+		for i := len(d.conns); i < n; i++ {
+			turn = append(turn, d.live[i%len(d.live)])
 		}
-		made, errs := dialEach(turn, timeout)
+		made, errs := dialEach(turn)
 		for i, err := range errs {
 			if err == nil {
-				conns = append(conns, made[i])
-			} else if slices.Contains(live, turn[i]) {
-				failures = append(failures, err)
-				live = slices.DeleteFunc(live, func(a string) bool { return a == turn[i] })
+				d.conns = append(d.conns, made[i])
+			} else if slices.Contains(d.live, turn[i]) {
+				d.unreached = append(d.unreached, err)
+				d.live = slices.DeleteFunc(d.live, func(a string) bool { return a == turn[i] })
 			}
 		}
 	}
-	if len(conns) == 0 {
-		return nil, fmt.Errorf("connect to the destination's gateway: %w", errors.Join(failures...))
+	if len(d.conns) == 0 {
+		return d, fmt.Errorf("connect to the destination's gateway: %w", errors.Join(d.unreached...))
 	}
-	return conns, nil
+	return d, nil
 }
 
+var errBeside = fmt.Errorf("not reached within %v of another address", besideWait)
+
 // dialEach of the addresses, at a time.
-func dialEach(addresses []string, timeout time.Duration) ([]*net.TCPConn, []error) {
+func dialEach(addresses []string) ([]*net.TCPConn, []error) {
 	conns, errs := make([]*net.TCPConn, len(addresses)), make([]error, len(addresses))
+	ctx, cancel := context.WithTimeout(context.Background(), reachTimeout)
+	defer cancel()
+	ctx, beside := context.WithCancelCause(ctx)
+	defer beside(nil)
+	var one sync.Once
 	var all sync.WaitGroup
 	for i, address := range addresses {
 		all.Go(func() {
-			var c net.Conn
-			if c, errs[i] = net.DialTimeout("tcp", address, timeout); errs[i] == nil {
+			var dialer net.Dialer
+			c, err := dialer.DialContext(ctx, "tcp", address)
+			if err == nil {
 				conns[i] = c.(*net.TCPConn)
+				one.Do(func() { time.AfterFunc(besideWait, func() { beside(errBeside) }) })
+			} else if context.Cause(ctx) == errBeside {
+				err = fmt.Errorf("dial %s: %w", address, errBeside)
 			}
+			errs[i] = err
 		})
 	}
 	all.Wait()

@@ -69,7 +69,8 @@
 //	5 s   RUNNING after COMMIT (the Guard: at most until the budget is over)
 //	                                           10 s  QEMU, to cancel and to go on
 //	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
-//	4 s   an address that does not answer      2 s   a connection that does not get through, before STOP
+//	4 s   an address that does not answer, 1.5 s beside one that does
+//	3 s   a LAN beside one that answers        2 s   a connection that does not get through, before STOP
 //
 // A process that is not run keeps no time: the daemon's Guard ends it.
 // Lines for the daemon never wait: a reader that hangs or dies misses some. The
@@ -164,7 +165,7 @@
 // # Two LANs
 //
 // Connections go over the LANs in turn, and all of them carry pages. An address
-// that is not reached is left out. A LAN that dies later ends the move: what its
+// that is not reached within 1.5 s of another one is left out, and the daemon logs it. A LAN that dies later ends the move: what its
 // connections had under way is not kept, and QEMU sends no page twice unless it
 // was written to. It is dead after four time-outs of TCP in a row, some 3 s, while the
 // other one answers. The guest is not stopped then, since every connection must be
@@ -290,6 +291,7 @@ type Event struct {
 	Phase     Phase    `json:"phase"`
 	AtMs      float64  `json:"at_ms"`
 	Addresses []string `json:"addresses,omitempty"` // of a destination that listens
+	Unreached string   `json:"unreached,omitempty"` // addresses of it that its source goes on without, and why
 	Pass      *Pass    `json:"pass,omitempty"`
 	Result    *Result  `json:"result,omitempty"` // the last event
 }

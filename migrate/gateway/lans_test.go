@@ -2,12 +2,18 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestALANIsDeadWhereAnotherOneAnswers(t *testing.T) {
@@ -31,6 +37,49 @@ func TestALANIsDeadWhereAnotherOneAnswers(t *testing.T) {
 			t.Errorf("%s: deadLAN() = %v; want %v", c.what, got, c.want)
 		}
 	}
+}
+
+// Every move over a site with a dead LAN would wait for it, a drain once for each guest.
+func TestAnAddressThatDoesNotAnswerIsNotWaitedForLongBesideOneThatDoes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	live, dead := l.Addr().String(), silent(t)
+	began := time.Now()
+	d, err := dialAll([]string{dead, live}, 2)
+	took := time.Since(began)
+	must(t, err)
+	for _, c := range d.conns {
+		c.Close()
+	}
+	if len(d.conns) != 2 || !slices.Equal(d.live, []string{live}) || len(d.unreached) != 1 || !errors.Is(d.unreached[0], errBeside) {
+		t.Errorf("%d connections over %v, without %v; want 2 over %s, without %s", len(d.conns), d.live, d.unreached, live, dead)
+	}
+	if took < besideWait || took > reachTimeout-500*time.Millisecond {
+		t.Errorf("it took %v; want %v, time for two SYNs", took, besideWait)
+	}
+}
+
+// silent is an address that takes no connection and refuses none: its backlog is full.
+func silent(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, unix.Listen(fd, 0))
+	is, err := unix.Getsockname(fd)
+	must(t, err)
+	address := fmt.Sprintf("127.0.0.1:%d", is.(*unix.SockaddrInet4).Port)
+	for range 8 {
+		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Fatal("a backlog of 0 took 8 connections")
+	return ""
 }
 
 // A LAN may be lost to the destination before the source notices: the move is tried

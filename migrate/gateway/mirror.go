@@ -54,17 +54,18 @@ const (
 )
 
 // connectDisks makes a connection for each disk, before the destination answers
-// HELLO.
-func (s *source) connectDisks(ctx context.Context, config *tls.Config) error {
+// HELLO. They go over the addresses that the memory's have reached.
+func (s *source) connectDisks(ctx context.Context, config *tls.Config, addresses []string) error {
 	n := len(s.cfg.LocalDisks)
 	if n == 0 {
 		return nil
 	}
 	s.mirrors.nodes = s.cfg.LocalDisks
-	raws, err := dialAll(s.cfg.Addresses, n, reachTimeout)
+	reached, err := dialAll(addresses, n)
 	if err != nil {
 		return err
 	}
+	raws := reached.conns
 	if len(raws) < n {
 		for _, raw := range raws {
 			raw.Close()

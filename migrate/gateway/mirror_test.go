@@ -210,7 +210,7 @@ func TestTheDisksConnectionsShakeHandsAtATime(t *testing.T) {
 	v.delay.Store(int64(delay))
 	s := &source{cfg: SourceConfig{Move: "m", Guest: "g", Peer: "dst", Connections: 2, LocalDisks: make([]string, maxLocalDisks), Addresses: []string{v.to(l.Addr().String())}}}
 	begun := time.Now()
-	must(t, s.connectDisks(within(t, 20*time.Second), here))
+	must(t, s.connectDisks(within(t, 20*time.Second), here, s.cfg.Addresses))
 	seen := map[int]bool{}
 	for range maxLocalDisks {
 		c := <-callers

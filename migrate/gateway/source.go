@@ -70,7 +70,6 @@ type ending struct {
 const (
 	prepareWait  = 60 * time.Second // for everything before the first page
 	dialTimeout  = 10 * time.Second // for the first word of a peer that is connected
-	reachTimeout = 4 * time.Second  // to reach an address: SYN goes out at 0, 1 and 3 s. The other connections wait meanwhile.
 	qmpTimeout   = 10 * time.Second
 	stopAlone    = 10 * time.Millisecond // for `stop`, before the stream is read beside it: it takes 1 to 3 ms
 	runningWait  = 5 * time.Second       // for RUNNING, after COMMIT

@@ -21,19 +21,19 @@ func (s *source) connect(ctx context.Context) error {
 	if s.hasher, err = newHasher(s.key); err != nil {
 		return err
 	}
-	reached, err := dialAll(s.cfg.Addresses, s.cfg.Connections)
+	to, err := dialAll(s.cfg.Addresses, s.cfg.Connections)
 	if err != nil {
 		return err
 	}
-	if len(reached.unreached) > 0 {
-		s.report(Event{Phase: Connecting, AtMs: ms(time.Since(s.began)), Unreached: errors.Join(reached.unreached...).Error()})
+	if len(to.unreached) > 0 {
+		s.report(Event{Phase: Connecting, AtMs: ms(time.Since(s.began)), Unreached: errors.Join(to.unreached...).Error()})
 	}
-	conns, err := introduceAll(ctx, reached.conns, identity{config, s.cfg.Peer, &s.meter}, func(i int) hello { return s.introduction(i, len(reached.conns)) })
+	conns, err := introduceAll(ctx, to.conns, identity{config, s.cfg.Peer, &s.meter}, func(i int) hello { return s.introduction(i, len(to.conns)) })
 	if err != nil {
 		return err
 	}
 	s.send = newSender(conns, &s.meter, s.policy.Traits().Compress)
-	if err := s.connectDisks(ctx, config, reached.live); err != nil {
+	if err := s.connectDisks(ctx, config, to.reached); err != nil {
 		return err
 	}
 	s.pace = newPacer(s.cfg, conns, s.mirrors.conns())

@@ -24,30 +24,38 @@ const (
 // dialed are the connections to a destination.
 type dialed struct {
 	conns     []*net.TCPConn
-	live      []string // addresses that were reached
-	unreached []error  // why the others were not
+	reached   []string // addresses that they go to
+	unreached []error  // why none goes to the others
 }
 
 // dialAll makes n connections over every address in turn, so that both LANs
 // are used, at a time. An address that fails is not tried again: all go over the others.
-func dialAll(addresses []string, n int) (dialed, error) {
+func dialAll(addresses []string, n int) (d dialed, err error) {
 	if len(addresses) == 0 {
-		return dialed{}, errors.New("connect to the destination: no address")
+		return d, errors.New("connect to the destination: no address")
 	}
-	d := dialed{live: slices.Clone(addresses)}
-	for len(d.conns) < n && len(d.live) > 0 {
+	live, failures := slices.Clone(addresses), map[string]error{}
+	for len(d.conns) < n && len(live) > 0 {
 		var turn []string
 		for i := len(d.conns); i < n; i++ {
-			turn = append(turn, d.live[i%len(d.live)])
+			turn = append(turn, live[i%len(live)])
 		}
 		made, errs := dialEach(turn)
 		for i, err := range errs {
-			if err == nil {
-				d.conns = append(d.conns, made[i])
-			} else if slices.Contains(d.live, turn[i]) {
-				d.unreached = append(d.unreached, err)
-				d.live = slices.DeleteFunc(d.live, func(a string) bool { return a == turn[i] })
+			if err != nil {
+				failures[turn[i]] = err
+				continue
 			}
+			d.conns = append(d.conns, made[i])
+			if !slices.Contains(d.reached, turn[i]) {
+				d.reached = append(d.reached, turn[i])
+			}
+		}
+		live = slices.DeleteFunc(live, func(a string) bool { return failures[a] != nil })
+	}
+	for _, a := range addresses {
+		if err := failures[a]; err != nil && !slices.Contains(d.reached, a) {
+			d.unreached = append(d.unreached, err)
 		}
 	}
 	if len(d.conns) == 0 {

@@ -165,9 +165,9 @@
 // # Two LANs
 //
 // Connections go over the LANs in turn, and all of them carry pages. An address
-// that is not reached within 1.5 s of another one is left out, and the daemon logs it. A LAN that dies later ends the move: what its
-// connections had under way is not kept, and QEMU sends no page twice unless it
-// was written to. It is dead after four time-outs of TCP in a row, some 3 s, while the
+// that is not reached within 1.5 s of another one is left out, and the daemon logs it.
+// A LAN that dies later ends the move: what its connections had under way is not kept,
+// and QEMU sends no page twice unless it was written to. It is dead after four time-outs of TCP in a row, some 3 s, while the
 // other one answers. The guest is not stopped then, since every connection must be
 // getting an answer before STOP; the next move goes over the LAN that is left. The
 // daemon orders that one by itself, once (Result.LinkBroke). A destination that loses a

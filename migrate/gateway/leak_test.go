@@ -78,9 +78,9 @@ func TestConnectionsAreSpreadOverTheAddressesThatAnswer(t *testing.T) {
 		{"both are down", []string{dead, dead}, 2, nil},
 		{"no address", nil, 2, nil},
 	} {
-		reached, err := dialAll(c.addresses, c.n)
+		to, err := dialAll(c.addresses, c.n)
 		var got []string
-		for _, x := range reached.conns {
+		for _, x := range to.conns {
 			got = append(got, x.RemoteAddr().String())
 			x.Close()
 		}

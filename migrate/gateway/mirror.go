@@ -61,11 +61,11 @@ func (s *source) connectDisks(ctx context.Context, config *tls.Config, addresses
 		return nil
 	}
 	s.mirrors.nodes = s.cfg.LocalDisks
-	reached, err := dialAll(addresses, n)
+	to, err := dialAll(addresses, n)
 	if err != nil {
 		return err
 	}
-	raws := reached.conns
+	raws := to.conns
 	if len(raws) < n {
 		for _, raw := range raws {
 			raw.Close()

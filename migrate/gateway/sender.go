@@ -201,9 +201,9 @@ func (s *sender) unsent() (n int64) {
 // stalled is the peer's address of a connection that has had more time-outs in a
 // row than are allowed; "" when none has.
 func (s *sender) stalled(allowed int) string {
-	for _, o := range s.conns {
-		if o.conn.Unanswered() > allowed {
-			return o.conn.Remote().String()
+	for _, p := range s.paths() {
+		if p.unanswered > allowed {
+			return p.to.String()
 		}
 	}
 	return ""

@@ -13,8 +13,9 @@
 // log, and uses their gateway.Guard and gateway.Arrival. A move that is in doubt
 // (COMMIT was sent and no RUNNING came back, to the gateway or to the daemon) goes
 // the way of the log: a destination that runs keeps the guest, one that has loaded
-// it and can run it does, any other is killed first. Only such a move, of
-// which the link was struck, may overrun its budget; it is listed as an exception. The log itself takes no time here.
+// it and can run it does, any other is killed first. Only such a move, of which the
+// link was struck, may overrun its budget; it is listed as an exception. The log
+// itself takes no time here.
 //
 // It writes faults.json (one Row for each switchover) after every switchover, and
 // at the end a table. The status is 1 if a promise was broken.

@@ -49,6 +49,9 @@ func (s *source) connect(ctx context.Context) error {
 	if err := conns[0].SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
+	if err := s.keepWaking(answer.WakingMs); err != nil {
+		return err
+	}
 	if answer.Pings {
 		s.lag = newLag(len(conns))
 	}

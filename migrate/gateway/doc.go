@@ -9,7 +9,8 @@
 // # The switchover is a commit with a deadline
 //
 // T0 is the moment before the source is told to stop. The deadline is
-// T0 + budget - margin.
+// T0 + budget - margin - waking: what the guest took, once it ran there, to be heard
+// (waking.go). Who listens to it waits for that, too.
 //
 //	STREAM -(the policy says so, the daemon allows it)-> STOP at T0
 //	  -> DRAIN   everything pending is sent; a barrier on each connection
@@ -210,6 +211,9 @@ type SourceConfig struct {
 
 	BudgetMs int `json:"budget_ms"`
 	MarginMs int `json:"margin_ms"` // of BudgetMs, kept for a resume; 20 ms when 0. A daemon gives the site's move.margin_ms, which is 30 unless its file says otherwise
+	// WakingMs of BudgetMs are kept until a guest is heard that runs at its
+	// destination, where that does not say it itself.
+	WakingMs int `json:"waking_ms,omitempty"`
 
 	Connections    int `json:"connections"`      // 2 when 0
 	PassIntervalMs int `json:"pass_interval_ms"` // 200 when 0: how often dirty pages are looked for, at least; more often while that takes little
@@ -257,6 +261,9 @@ type DestinationConfig struct {
 	// RAMBytes bounds what the source may announce; 64 GiB when 0.
 	RAMBytes uint64 `json:"ram_bytes"`
 	TimeoutS int    `json:"timeout_s"`
+	// WakingMs from here running the guest until it was heard, in earlier moves; 0:
+	// not known.
+	WakingMs int `json:"waking_ms,omitempty"`
 	// LocalDisks as the source's; their images are empty, and of the same size.
 	LocalDisks []string `json:"local_disks,omitempty"`
 	// DeltaCacheMiB bounds what the source may ask to be kept; 0: half of
@@ -292,6 +299,7 @@ type Event struct {
 	AtMs      float64  `json:"at_ms"`
 	Addresses []string `json:"addresses,omitempty"` // of a destination that listens
 	Unreached string   `json:"unreached,omitempty"` // addresses of it that its source goes on without, and why
+	WakingMs  int      `json:"waking_ms,omitempty"` // of Stopped: kept of the budget
 	Pass      *Pass    `json:"pass,omitempty"`
 	Result    *Result  `json:"result,omitempty"` // the last event
 }
@@ -321,6 +329,7 @@ type Result struct {
 	LinkBroke  bool    `json:"link_broke,omitempty"`
 	Policy     string  `json:"policy,omitempty"`
 	BudgetMs   int     `json:"budget_ms,omitempty"`
+	WakingMs   int     `json:"waking_ms,omitempty"` // of it were kept until the guest is heard
 	EstimateMs float64 `json:"estimate_ms"`
 	StopMs     float64 `json:"stop_ms"` // T0 to RUNNING, or to the source's own resume
 	TotalS     float64 `json:"total_s"`

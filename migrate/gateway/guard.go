@@ -11,6 +11,9 @@ import (
 // and what is to be done is what is to be done whenever a gateway dies: without
 // the marker the guest is continued, with it the log decides.
 //
+// What is kept of the budget until the guest is heard (waking.go) is not for the gateway's
+// roll-back, and shortens the first two:
+//
 //	after STOP      at budget - 9/10 margin: it should have begun to roll back at
 //	                budget - margin; the death of a process and what follows took
 //	                10 to 25 ms on a machine with 2 busy cores
@@ -32,9 +35,10 @@ type Guard struct {
 
 	mu      sync.Mutex
 	stopped time.Time
-	timer   *time.Timer // nil before STOP
-	unheard *time.Timer // nil before COMMIT
-	ending  *time.Timer // nil before RUNNING, RESUMED or the result
+	waking  time.Duration // of the budget
+	timer   *time.Timer   // nil before STOP
+	unheard *time.Timer   // nil before COMMIT
+	ending  *time.Timer   // nil before RUNNING, RESUMED or the result
 }
 
 // endWait is for a gateway to end when its guest runs: releaseWait or sweepWait, and
@@ -54,10 +58,10 @@ func (g *Guard) Saw(e Event) {
 	defer g.mu.Unlock()
 	switch {
 	case e.Phase == Stopped && g.timer == nil:
-		g.stopped = time.Now()
-		g.timer = time.AfterFunc(g.toRollBack, g.kill)
+		g.stopped, g.waking = time.Now(), time.Duration(e.WakingMs)*time.Millisecond
+		g.timer = time.AfterFunc(g.toRollBack-g.waking, g.kill)
 	case e.Phase == Rollback:
-		g.extend(g.toResume)
+		g.extend(g.toResume - g.waking)
 	case e.Phase == Committed && g.unheard == nil:
 		g.extend(g.toRun)
 		g.unheard = time.AfterFunc(g.margin, g.again)

@@ -17,6 +17,8 @@ func TestAGuardKillsAGatewayThatKeepsItsGuestStopped(t *testing.T) {
 		{"it never stopped the guest", []Event{{Phase: Streaming}, {Phase: AskingStop}}, 0, false},
 		{"silent after STOP", []Event{{Phase: Stopped}}, 132 * time.Millisecond, true},
 		{"silent in its roll-back", []Event{{Phase: Stopped}, {Phase: Rollback}}, 180 * time.Millisecond, true},
+		{"silent after STOP, and heard 40 ms after it runs", []Event{{Phase: Stopped, WakingMs: 40}}, 92 * time.Millisecond, true},
+		{"silent in its roll-back, and heard 40 ms after it runs", []Event{{Phase: Stopped, WakingMs: 40}, {Phase: Rollback}}, 140 * time.Millisecond, true},
 		{"silent after COMMIT", []Event{{Phase: Stopped}, {Phase: AtReady}, {Phase: Committed}}, 240 * time.Millisecond, true},
 		{"the guest runs", []Event{{Phase: Stopped}, {Phase: Committed}, {Phase: Running}}, 0, false},
 		{"rolled back", []Event{{Phase: Stopped}, {Phase: Rollback}, {Result: &Result{Outcome: RolledBack}}}, 0, false},

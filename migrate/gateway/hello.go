@@ -29,6 +29,9 @@ type hello struct {
 	Kinds int `json:"kinds,omitempty"`
 	// Pings: the destination answers PING. A peer that says nothing gets none.
 	Pings bool `json:"pings,omitempty"`
+	// WakingMs is how long a guest is not heard after it runs at the destination,
+	// which says it. 0: it does not know.
+	WakingMs int `json:"waking_ms,omitempty"`
 }
 
 // kinds that both ends know, up to the one that is returned.
@@ -90,6 +93,9 @@ func readHello(r *link.Reader, move, guest string) (hello, error) {
 	}
 	if h.Disks < 0 || h.Disks > maxLocalDisks || h.Disk < 0 || h.Disk > h.Disks {
 		return h, fmt.Errorf("read HELLO: disk %d of %d, want at most %d", h.Disk, h.Disks, maxLocalDisks)
+	}
+	if h.WakingMs < 0 || h.WakingMs > maxWakingMs {
+		return h, fmt.Errorf("read HELLO: the guest is heard after %d ms, want at most %d", h.WakingMs, maxWakingMs)
 	}
 	return h, nil
 }

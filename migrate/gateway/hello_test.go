@@ -29,6 +29,8 @@ func TestHelloIsChecked(t *testing.T) {
 		{"beyond the last disk", link.Hello, `{"version":1,"move":"m","guest":"g","connections":2,"disks":2,"disk":3}`, "disk 3 of 2"},
 		{"too many disks", link.Hello, `{"version":1,"move":"m","guest":"g","connections":2,"disks":9}`, "disk 0 of 9"},
 		{"before the first disk", link.Hello, `{"version":1,"move":"m","guest":"g","connections":2,"disks":2,"disk":-1}`, "disk -1"},
+		{"heard before it runs", link.Hello, `{"version":1,"move":"m","guest":"g","connections":1,"waking_ms":-1}`, "heard after -1 ms"},
+		{"heard too late", link.Hello, `{"version":1,"move":"m","guest":"g","connections":1,"waking_ms":600001}`, "want at most 600000"},
 		{"before the first", link.Hello, `{"version":1,"move":"m","guest":"g","connection":-1,"connections":2}`, "connection -1"},
 	} {
 		var b bytes.Buffer

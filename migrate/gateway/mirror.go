@@ -322,7 +322,7 @@ func (s *source) caughtUp(ctx context.Context, wait time.Duration) bool {
 		return true
 	}
 	s.stopWatching() // it would take our own stop for somebody else's
-	allowed := max(int64(s.linkBytesPerS()*float64(s.cfg.BudgetMs-s.cfg.MarginMs)/1000/mirrorShare), mirrorLeft)
+	allowed := max(int64(s.linkBytesPerS()*s.stopLimit().Seconds()/mirrorShare), mirrorLeft)
 	end, left := time.Now().Add(wait), int64(0)
 	err := every(ctx, catchUpPoll, "the mirrors were catching up", func() (bool, error) {
 		all, now, err := s.mirrors.inStep(ctx, s.qemu)

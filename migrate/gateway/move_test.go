@@ -583,6 +583,7 @@ func TestConfigurationsAreChecked(t *testing.T) {
 		"no budget":                  func(c *SourceConfig) { c.BudgetMs = 0 },
 		"a margin above the budget":  func(c *SourceConfig) { c.MarginMs = 5000 },
 		"too many connections":       func(c *SourceConfig) { c.Connections = 17 },
+		"heard before it runs":       func(c *SourceConfig) { c.WakingMs = -1 },
 		"a pass interval of a day":   func(c *SourceConfig) { c.PassIntervalMs = 86_400_000 },
 		"a negative bound of memory": func(c *SourceConfig) { c.HeldMiB = -1 },
 	} {

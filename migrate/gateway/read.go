@@ -287,6 +287,7 @@ func (s *source) decide(brought policy.Brought, before, elapsed time.Duration, a
 		Ratio: l.ratio, LinkBytesPerS: s.linkBytesPerS(),
 		Fixed: time.Duration(s.cfg.FixedMs)*time.Millisecond + s.send.waits(), Regions: l.regions,
 		Budget: time.Duration(s.cfg.BudgetMs) * time.Millisecond, Margin: time.Duration(s.cfg.MarginMs) * time.Millisecond,
+		Waking: time.Duration(s.cfg.WakingMs) * time.Millisecond,
 	}
 	d := s.policy.Decide(situation)
 	_, kept, _ := s.pace.limit()

@@ -98,6 +98,8 @@ func (c *SourceConfig) defaults() error {
 		return fmt.Errorf("connections: %d, want 1 to %d", c.Connections, maxConnections)
 	case c.BudgetMs <= c.MarginMs:
 		return fmt.Errorf("budget_ms: %d must be more than margin_ms, %d", c.BudgetMs, c.MarginMs)
+	case c.WakingMs < 0 || c.WakingMs > maxWakingMs:
+		return fmt.Errorf("waking_ms: %d, want 0 to %d", c.WakingMs, maxWakingMs)
 	case c.PassIntervalMs < 1 || c.PassIntervalMs > 60_000:
 		return fmt.Errorf("pass_interval_ms: %d, want 1 to 60000", c.PassIntervalMs)
 	case c.DeltaCacheMiB > 1<<20:
@@ -126,7 +128,11 @@ func RunSource(ctx context.Context, cfg SourceConfig, report func(Event), ask As
 	s.result = Result{Policy: cfg.Policy, BudgetMs: cfg.BudgetMs}
 	defer s.close()
 	if err := s.prepare(ctx); err != nil {
-		s.finish(Failed, err)
+		outcome := Failed
+		if errors.As(err, new(noRoom)) {
+			outcome = Refused
+		}
+		s.finish(outcome, err)
 		return s.result, nil
 	}
 	s.stream(ctx)

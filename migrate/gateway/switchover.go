@@ -21,11 +21,11 @@ import (
 // and COMMIT is bounded by one context whose end is ROLLBACK.
 func (s *source) switchover(ctx context.Context, estimate time.Duration) {
 	t0 := time.Now()
-	deadline := t0.Add(time.Duration(s.cfg.BudgetMs-s.cfg.MarginMs) * time.Millisecond)
-	stopped, cancel := context.WithDeadlineCause(ctx, deadline, limit{fmt.Sprintf("the budget of %d ms less the margin of %d ms", s.cfg.BudgetMs, s.cfg.MarginMs)})
+	deadline := t0.Add(s.stopLimit())
+	stopped, cancel := context.WithDeadlineCause(ctx, deadline, limit{s.stopLimitText()})
 	defer cancel()
 	s.result.EstimateMs = ms(estimate)
-	s.phase(Stopped)
+	s.report(Event{Phase: Stopped, AtMs: ms(time.Since(s.began)), WakingMs: s.cfg.WakingMs})
 	if err := s.stopAndSend(stopped, t0); err != nil {
 		s.rollback(t0, err)
 		return

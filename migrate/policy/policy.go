@@ -52,7 +52,9 @@ type Situation struct {
 	Fixed         time.Duration // cost of a switchover without pages
 	Regions       int           // contiguous runs of pending pages
 
-	Budget, Margin time.Duration
+	// Of the budget, Margin is kept for a roll-back, and Waking until the guest is
+	// heard where it runs then (see type Waking).
+	Budget, Margin, Waking time.Duration
 }
 
 // Estimate is the pause that a switchover would cost now: what is pending, what
@@ -79,7 +81,7 @@ func (s Situation) floor() time.Duration {
 func (s Situation) ready() bool { return s.AllSentOnce && s.LinkBytesPerS > 0 }
 
 // Limit is the longest estimate that may be tried.
-func (s Situation) Limit() time.Duration { return s.Budget - s.Margin }
+func (s Situation) Limit() time.Duration { return s.Budget - s.Margin - s.Waking }
 
 // Verdict of Decide.
 type Verdict int
@@ -143,12 +145,16 @@ func Names() []string {
 func refusal(s Situation, estimate time.Duration) string {
 	moving := estimate - s.Fixed
 	room := s.Limit() - s.Fixed
-	need := fmt.Sprintf("a budget of %d ms", (estimate+s.Margin+time.Millisecond-1)/time.Millisecond)
+	need := fmt.Sprintf("a budget of %d ms", (estimate+s.Margin+s.Waking+time.Millisecond-1)/time.Millisecond)
 	if room > 0 {
 		// Rounded up: what is asked for must be enough.
 		need = fmt.Sprintf("%.1fx the link, or %s", math.Ceil(10*float64(moving)/float64(room))/10, need)
 	}
-	return fmt.Sprintf("estimate %d ms, budget %d ms less %d ms margin: needs %s; hot set %.1f MB in %d regions",
-		estimate.Milliseconds(), s.Budget.Milliseconds(), s.Margin.Milliseconds(), need,
+	kept := fmt.Sprintf("%d ms margin", s.Margin.Milliseconds())
+	if s.Waking > 0 {
+		kept += fmt.Sprintf(" and %d ms until the guest is heard", s.Waking.Milliseconds())
+	}
+	return fmt.Sprintf("estimate %d ms, budget %d ms less %s: needs %s; hot set %.1f MB in %d regions",
+		estimate.Milliseconds(), s.Budget.Milliseconds(), kept, need,
 		float64(s.PendingBytes+s.FreshBytes)/1e6, s.Regions)
 }

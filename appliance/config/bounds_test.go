@@ -29,6 +29,7 @@ qemu:
 move:
   policy: bumpless
   margin_ms: 30
+  waking_ms: 100
   connections: 2
   timeout_s: 600
   delta_cache_percent: 50
@@ -148,6 +149,8 @@ var bounds = []struct{ field, value, want string }{
 	{"$.move.policy", "magic", "want one of"},
 	{"$.move.margin_ms", "0", "want 1 to 10000"},
 	{"$.move.margin_ms", "10001", "want 1 to 10000"},
+	{"$.move.waking_ms", "-1", "want 0 to 600000"},
+	{"$.move.waking_ms", "600001", "want 0 to 600000"},
 	{"$.move.connections", "0", "want 1 to 16"},
 	{"$.move.connections", "17", "want 1 to 16"},
 	{"$.move.timeout_s", "0", "want 1 to 86400"},
@@ -304,10 +307,10 @@ func TestAWrongTypeIsNamedWithItsLineAndColumn(t *testing.T) {
 
 func TestListsAreChecked(t *testing.T) {
 	for value, want := range map[string]string{
-		"[2, x]": "33:21: $.hosts[0].guest_cpus[1]: want a whole number", "[-1]": "33:18: $.hosts[0].guest_cpus[0]: -1, want 0 to 1023",
-		"[1024]": "33:18: $.hosts[0].guest_cpus[0]: 1024, want 0 to 1023", "[2, 3, 2]": "33:24: $.hosts[0].guest_cpus[2]: CPU 2 is in the list already",
-		"[" + strings.Repeat("1,", 1024) + "1]": "33:5: $.hosts[0].guest_cpus: a list of 1025, at most 1024",
-		"[[2]]":                                 "33:18: $.hosts[0].guest_cpus[0]: want a whole number",
+		"[2, x]": "34:21: $.hosts[0].guest_cpus[1]: want a whole number", "[-1]": "34:18: $.hosts[0].guest_cpus[0]: -1, want 0 to 1023",
+		"[1024]": "34:18: $.hosts[0].guest_cpus[0]: 1024, want 0 to 1023", "[2, 3, 2]": "34:24: $.hosts[0].guest_cpus[2]: CPU 2 is in the list already",
+		"[" + strings.Repeat("1,", 1024) + "1]": "34:5: $.hosts[0].guest_cpus: a list of 1025, at most 1024",
+		"[[2]]":                                 "34:18: $.hosts[0].guest_cpus[0]: want a whole number",
 	} {
 		text, _, _ := put(t, "$.hosts[0].guest_cpus", value)
 		if _, err := Parse("f", []byte(text)); err == nil || !strings.Contains(err.Error(), "f:"+want) {
@@ -315,8 +318,8 @@ func TestListsAreChecked(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ list, item, want string }{
-		{"hosts:", "  - {name: h%d, role: witness, lan_a: 10.9.0.%d}\n", "25:1: $.hosts: 19 hosts, want 1 to 16"},
-		{"guests:", "  - {name: g%d, memory_mib: 16, kernel: /k, initrd: /i, mac: \"52:54:00:00:02:%02x\", budget_ms: 300}\n", "44:1: $.guests: 66 guests, at most 64"},
+		{"hosts:", "  - {name: h%d, role: witness, lan_a: 10.9.0.%d}\n", "26:1: $.hosts: 19 hosts, want 1 to 16"},
+		{"guests:", "  - {name: g%d, memory_mib: 16, kernel: /k, initrd: /i, mac: \"52:54:00:00:02:%02x\", budget_ms: 300}\n", "45:1: $.guests: 66 guests, at most 64"},
 	} {
 		var items strings.Builder
 		for i := range map[string]int{"hosts:": 16, "guests:": 64}[c.list] {

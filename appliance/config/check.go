@@ -60,6 +60,7 @@ func (c *checker) site(s Site) {
 	c.must(slices.Contains([]string{"kvm", "tcg"}, s.QEMU.Accel), "$.qemu.accel", "%.60q, want kvm or tcg", s.QEMU.Accel)
 	c.must(slices.Contains(policies, s.Move.Policy), "$.move.policy", "%.60q, want one of %v", s.Move.Policy, policies)
 	c.between("$.move.margin_ms", s.Move.MarginMs, 1, 10_000)
+	c.between("$.move.waking_ms", s.Move.WakingMs, 0, 600_000)
 	c.between("$.move.connections", s.Move.Connections, 1, 16)
 	c.between("$.move.timeout_s", s.Move.TimeoutS, 1, 86_400)
 	c.between("$.move.delta_cache_percent", s.Move.DeltaCachePercent, 0, 100)

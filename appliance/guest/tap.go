@@ -5,9 +5,16 @@ import (
 	"hash/crc32"
 	"net"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
+
+// Tap is the name of a copy's interface, which is there from Start on for as long as its
+// QEMU lives.
+func (r *Runner) Tap(guest string, epoch uint64) string {
+	return tapName(filepath.Base(r.dir(guest, epoch)))
+}
 
 // tapName is the name of a copy's tap: two copies of a guest never share one.
 func tapName(copyDir string) string {

@@ -17,6 +17,9 @@
 // traces.go records what a guest dirties, for people and not for core. It uses the
 // monitor that moves use, and gives way to them.
 //
+// ear.go listens to a guest that came, and waking.go remembers how long it was not heard:
+// the gateways' next budget is shorter by that. Core does not know of it either.
+//
 // The daemon may die at any time: guests, gateways and the holder of the
 // watchdog's device (holder.go) are processes of their own. What it needs to find them again is in the run directory, which does
 // not outlive the host, as they do not.

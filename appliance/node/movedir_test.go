@@ -10,6 +10,7 @@ import (
 	"bumpless/appliance/config"
 	"bumpless/ha/core"
 	"bumpless/migrate/gateway"
+	"bumpless/migrate/policy"
 )
 
 func TestAFormerDaemonsGatewayIsGoneWhenEndStrayReturns(t *testing.T) {
@@ -84,10 +85,14 @@ func TestASourceRunsTheCopyOfItsOrderAndBoundsItsMemory(t *testing.T) {
 	n.site.RunDir = t.TempDir()
 	n.site.Guests = []config.Guest{{Name: "g", MemoryMiB: 100}}
 	n.hypervisor = newHypervisor(n.site, n.self)
+	n.site.Move.WakingMs, n.wakings.guests = 40, map[string]policy.Waking{"g": {70, 80}}
 	m := core.Move{ID: "g-9", Guest: "g", From: "host-a", To: "host-b", Epoch: 9}
 	c := n.sourceConfig(core.RunMove{Move: m, Epoch: 7})
 	if want := n.hypervisor.MoveSocket("g", 7); c.QMP != want {
 		t.Errorf("QMP = %s; want %s, the order's epoch", c.QMP, want)
+	}
+	if d := n.destinationConfig(m); c.WakingMs != 40 || d.WakingMs != 70 {
+		t.Errorf("WakingMs = %d at the source, %d at the destination; want the site's 40, and 70 that were measured", c.WakingMs, d.WakingMs)
 	}
 	if want := uint64(164) << 20; c.RAMBytes != want || n.destinationConfig(m).RAMBytes != want {
 		t.Errorf("RAMBytes = %d at the source, %d at the destination; want %d at both", c.RAMBytes, n.destinationConfig(m).RAMBytes, want)

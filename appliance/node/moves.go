@@ -96,6 +96,7 @@ func (n *Node) deltaCacheMiB(guest string) int {
 func (n *Node) destinationConfig(m core.Move) gateway.DestinationConfig {
 	return gateway.DestinationConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, m.Epoch), TLS: n.certificates(),
 		Peer: m.From, Listen: listenAt(n.self.Addresses(), 0), RAMBytes: n.ramBytes(m.Guest), TimeoutS: n.site.Move.TimeoutS + 60,
+		WakingMs:   n.wakings.keep(m.Guest, n.site.Move.WakingMs),
 		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.deltaCacheMiB(m.Guest)}
 }
 
@@ -138,7 +139,7 @@ func (n *Node) sourceConfig(a core.RunMove) gateway.SourceConfig {
 	m, move := a.Move, n.site.Move
 	return gateway.SourceConfig{Move: m.ID, Guest: m.Guest, QMP: n.hypervisor.MoveSocket(m.Guest, a.Epoch), RunDir: string(n.moveDir(m.ID)),
 		Policy: move.Policy, TLS: n.certificates(), Peer: m.To, Addresses: m.Addresses, LANs: lansOf(n.site.Links), RAMBytes: n.ramBytes(m.Guest),
-		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true, CommitAgain: true,
+		BudgetMs: m.BudgetMs, MarginMs: move.MarginMs, WakingMs: move.WakingMs, Connections: move.Connections, TimeoutS: move.TimeoutS, AskToStop: true, CommitAgain: true,
 		LocalDisks: n.hypervisor.Specs[m.Guest].LocalNodes(), DeltaCacheMiB: n.deltaCacheMiB(m.Guest)}
 }
 
@@ -163,9 +164,11 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 	var arrives *gateway.Arrival
 	if role == destination {
 		arrives = gateway.NewArrival()
+		f.ear = n.listenTo(m)
 	}
 	g, err := n.gatewayOf(m, role)
 	if err != nil {
+		f.ear.close()
 		return err
 	}
 	err = g.Begin(cfg, func(e gateway.Event) {
@@ -173,10 +176,12 @@ func (n *Node) runGateway(m core.Move, role string, cfg any) error {
 			f.guard.Saw(e)
 		} else {
 			arrives.Saw(e)
+			f.ear.saw(e)
 		}
 		n.gatewaySaid(m, role, e)
 	})
 	if err != nil {
+		f.ear.close()
 		return err
 	}
 	g.arrival = arrives
@@ -201,6 +206,7 @@ type following struct {
 	role  string
 	guard *gateway.Guard
 	again *gateway.Recommit // of a source
+	ear   *ear              // of a destination; nil: none
 }
 
 // commitUnheard: a source's gateway waits for RUNNING for longer than it takes.
@@ -231,6 +237,7 @@ func (n *Node) endSilentGateway(m core.Move) {
 func (n *Node) followGateway(g *gatewayProcess, f following) {
 	<-g.Done
 	f.guard.Ended()
+	f.ear.close()
 	if g.Garbled != nil {
 		n.log.Warn("a gateway was not understood", "move", f.move.ID, "error", g.Garbled)
 	}

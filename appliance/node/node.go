@@ -40,6 +40,7 @@ type Node struct {
 	expected   expected
 	moves      moves
 	traces     traces
+	wakings    wakings
 	progress   progressHub
 	observing  sync.Mutex
 	binary     string // this program, for gateways
@@ -99,6 +100,9 @@ func (n *Node) build() error {
 		}
 	}
 	n.hypervisor = newHypervisor(n.site, n.self)
+	if err := n.wakings.open(filepath.Join(n.site.StateDir, "waking.json")); err != nil {
+		n.log.Warn("begin anew: the site's move.waking_ms counts", "error", err)
+	}
 	n.watchdog = newPetting(n.watchdogOpener(), n.timing, n.log)
 	if n.raft, err = n.openLog(tlsConfig); err != nil {
 		return err

@@ -27,6 +27,7 @@ type ClusterOptions struct {
 	LinkBitsPerS   int64 // of each LAN port; 0: not shaped
 	Policy         string
 	MarginMs       int
+	WakingMs       int // of the site file
 }
 
 // Cluster is a bed whose hosts run the appliance.

@@ -27,7 +27,7 @@ func newDiskCluster(t *testing.T) *testCluster {
 	s := protection.Defaults()
 	s.DiskMiB = diskMiB
 	c, err := NewCluster(ClusterOptions{Dir: dir, Binary: binary, Kernel: guestFile(t, "guest-vmlinuz"), Initrd: guestFile(t, "guest-initrd"),
-		Hosts: []string{hostA, hostB, WitnessHost}, Timing: DefaultTiming(), LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100,
+		Hosts: []string{hostA, hostB, WitnessHost}, Timing: DefaultTiming(), LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100, WakingMs: WakingMs,
 		Guests: []GuestOptions{{Name: guest1, MemoryMiB: 160, BudgetMs: int(testBudget.Milliseconds()), Preferred: hostA, Settings: s, DiskMiB: diskMiB}}})
 	must(t, err)
 	t.Cleanup(func() {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +61,7 @@ func newClusterWith(t *testing.T, budget time.Duration, timing Timing) *testClus
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := protection.Defaults()
 	c, err := NewCluster(ClusterOptions{Dir: dir, Binary: binary, Kernel: guestFile(t, "guest-vmlinuz"), Initrd: guestFile(t, "guest-initrd"),
-		Hosts: []string{hostA, hostB, WitnessHost}, Timing: timing, LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100,
+		Hosts: []string{hostA, hostB, WitnessHost}, Timing: timing, LinkBitsPerS: 1_000_000_000, Policy: "bumpless", MarginMs: 100, WakingMs: WakingMs,
 		Guests: []GuestOptions{{Name: guest1, MemoryMiB: 160, BudgetMs: int(budget.Milliseconds()), Preferred: hostA, Settings: s}}})
 	must(t, err)
 	t.Cleanup(func() {
@@ -141,10 +143,36 @@ func TestE2EADrainedHostsGuestMovesWithinItsBudget(t *testing.T) {
 	c.verified(hostB)
 	gap, _ := c.since(from).LargestGap()
 	t.Logf("largest gap %v", gap)
-	if blackout := gap - c.settings.GoosePeriod; blackout > testBudget {
+	blackout := gap - c.settings.GoosePeriod
+	if blackout > testBudget {
 		t.Errorf("blackout = %v; the budget is %v", blackout, testBudget)
 	}
+	// What the destination measured of it, for the next move's budget.
+	heard := c.saysWaking(hostB)
+	t.Logf("its destination heard it %v after it ran", heard)
+	if slack := 20 * time.Millisecond; heard < time.Millisecond || heard > blackout+slack {
+		t.Errorf("its destination heard it %v after it ran; the blackout was %v, stop included", heard, blackout)
+	}
 }
+
+// saysWaking is what a host's daemon logs of a guest that came: how long it was not heard
+// after it ran. It is waited for.
+func (c *testCluster) saysWaking(host string) time.Duration {
+	c.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		b, err := os.ReadFile(filepath.Join(c.options.Dir, host, "daemon.log"))
+		must(c.t, err)
+		if m := wakingInLog.FindSubmatch(b); m != nil {
+			ms, err := strconv.Atoi(string(m[1]))
+			must(c.t, err)
+			return time.Duration(ms) * time.Millisecond
+		}
+	}
+	c.t.Fatalf("%s does not say how long the guest was not heard", host)
+	return 0
+}
+
+var wakingInLog = regexp.MustCompile(`the guest is heard where it runs now.*waking_ms"?[=:](\d+)`)
 
 func TestE2EAMoveWhoseLinkStallsIsRolledBackWithinItsBudget(t *testing.T) {
 	c := newTestCluster(t)

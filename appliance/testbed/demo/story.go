@@ -49,7 +49,7 @@ func newStory(ctx context.Context, dir, binary, cache string) (*story, error) {
 	s.cluster, err = testbed.NewCluster(testbed.ClusterOptions{Dir: dir, Binary: binary,
 		Kernel: filepath.Join(cache, "guest-vmlinuz"), Initrd: filepath.Join(cache, "guest-initrd"),
 		Hosts: []string{hostA, hostB, testbed.WitnessHost}, Timing: testbed.DefaultTiming(), LinkBitsPerS: linkBitsPerS,
-		Policy: policyName, MarginMs: 100,
+		Policy: policyName, MarginMs: 30, WakingMs: testbed.WakingMs,
 		Guests: []testbed.GuestOptions{{Name: guestName, MemoryMiB: memoryMiB, BudgetMs: budgetMs, Preferred: hostA, Settings: s.settings}}})
 	if err != nil {
 		return nil, err

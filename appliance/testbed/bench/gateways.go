@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"bumpless/appliance/testbed"
 	"bumpless/appliance/testbed/pair"
 	"bumpless/migrate/gateway"
 )
 
-// marginMs and connections are the site file's defaults.
+// marginMs and connections are the site file's defaults, wakingMs that of an emulated site.
 const (
 	marginMs    = 30
+	wakingMs    = testbed.WakingMs
 	connections = 2
 	ourLimitS   = 60 // as long as QEMU may try
 )
@@ -76,7 +78,7 @@ func (g *rig) migrateOurs(ctx context.Context, policy string, budgetMs int, sour
 	}
 	if err := source.Begin(gateway.SourceConfig{Move: id, Guest: guestName,
 		QMP: g.Runners[m.from].MoveSocket(guestName, g.Epoch), RunDir: dir, Policy: policy, TLS: g.TLS(m.from), Peer: m.to, Addresses: addresses,
-		BudgetMs: budgetMs, MarginMs: marginMs, Connections: connections, RAMBytes: ram, TimeoutS: ourLimitS}, source.saw); err != nil {
+		BudgetMs: budgetMs, MarginMs: marginMs, WakingMs: wakingMs, Connections: connections, RAMBytes: ram, TimeoutS: ourLimitS}, source.saw); err != nil {
 		return err
 	}
 	if err := await(ctx, source.Gateway, destination.Gateway); err != nil {

@@ -209,8 +209,7 @@ func (c comparison) toLimit(ours summary) goal {
 
 // totals over all rows: budgets overrun, pages corrupted.
 type totals struct {
-	switchovers, overruns int // of ours, by the hypervisor's stop
-	darker                int // of ours, with a blackout above the budget
+	switchovers, overruns int // of ours, by the hypervisor's stop or the bus' blackout
 	corrupt               uint64
 	nativeCorrupt         uint64
 }
@@ -225,11 +224,8 @@ func count(rows []Row) (t totals) {
 		if r.StopMs > 0 {
 			t.switchovers++
 		}
-		if r.StopMs > float64(r.BudgetMs) {
+		if r.StopMs > 0 && max(r.StopMs, r.BlackoutMs) > float64(r.BudgetMs) {
 			t.overruns++
-		}
-		if r.BlackoutMs > float64(r.BudgetMs) && r.StopMs > 0 {
-			t.darker++
 		}
 	}
 	return t

@@ -30,8 +30,8 @@ type page struct {
 	GuestMiB int
 	Default  string
 	Totals   struct {
-		Switchovers, Overruns, Darker int
-		Corrupt, NativeCorrupt        uint64
+		Switchovers, Overruns  int
+		Corrupt, NativeCorrupt uint64
 	}
 	Scenes []drawing
 	Goals  []goalLine
@@ -97,7 +97,7 @@ func render(rows []Row) ([]byte, error) {
 	all := compare(rows)
 	p := page{GuestMiB: guestMiB, Default: defaultPolicy, Rows: rows}
 	n := count(rows)
-	p.Totals.Switchovers, p.Totals.Overruns, p.Totals.Darker, p.Totals.Corrupt, p.Totals.NativeCorrupt = n.switchovers, n.overruns, n.darker, n.corrupt, n.nativeCorrupt
+	p.Totals.Switchovers, p.Totals.Overruns, p.Totals.Corrupt, p.Totals.NativeCorrupt = n.switchovers, n.overruns, n.corrupt, n.nativeCorrupt
 	for _, c := range all {
 		p.Scenes = append(p.Scenes, c.draw())
 	}

@@ -24,7 +24,7 @@ func print(to io.Writer, rows []Row) {
 		line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", g.load, linkName(g.linkBitsPerS, g.rttMs), g.budgetMs, g.figure, g.ours, g.against, ratioText(g.ratio), g.wanted, g.verdict)
 	}
 	t := count(rows)
-	line("\nour budgets: %d overruns in %d switchovers, %d blackouts above the budget; corrupt pages: %d of ours, %d of QEMU's own", t.overruns, t.switchovers, t.darker, t.corrupt, t.nativeCorrupt)
+	line("\nour budgets: %d overruns in %d switchovers, by the stop or the blackout; corrupt pages: %d of ours, %d of QEMU's own", t.overruns, t.switchovers, t.corrupt, t.nativeCorrupt)
 	_ = w.Flush() // to a terminal; nobody is left to tell
 }
 

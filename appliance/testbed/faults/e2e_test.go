@@ -39,7 +39,7 @@ func TestE2EEachFaultLeavesTheGuestInOnePlaceWithinItsBudget(t *testing.T) {
 	dir, err := os.MkdirTemp("", "bl-") // short: a socket's path has 108 bytes
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h, err := newHarness(dir, options{binary: "/proc/self/exe", cache: cache, budgetMs: testBudgetMs, marginMs: testMarginMs})
+	h, err := newHarness(dir, options{binary: "/proc/self/exe", cache: cache, budgetMs: testBudgetMs, marginMs: testMarginMs, wakingMs: testbed.WakingMs})
 	must(t, err)
 	t.Cleanup(func() { must(t, h.Close()) })
 	r, err := rows.Open[Row](t.TempDir(), "faults.json", false)

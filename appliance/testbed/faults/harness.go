@@ -28,6 +28,7 @@ type harness struct {
 	*pair.Pair
 	budgetMs      int
 	marginMs      int
+	wakingMs      int
 	cache         string
 	disk          string
 	corruptBlocks uint64 // that the guest has found since it booted
@@ -35,7 +36,7 @@ type harness struct {
 
 func newHarness(dir string, o options) (*harness, error) {
 	p, err := pair.New(dir, o.binary)
-	h := &harness{Pair: p, budgetMs: o.budgetMs, marginMs: o.marginMs, cache: o.cache, disk: filepath.Join(dir, "shared.img")}
+	h := &harness{Pair: p, budgetMs: o.budgetMs, marginMs: o.marginMs, wakingMs: o.wakingMs, cache: o.cache, disk: filepath.Join(dir, "shared.img")}
 	if err != nil {
 		return h, err
 	}

@@ -6,8 +6,8 @@
 //	afterwards      the guest runs in exactly one place (QMP of every copy; senders
 //	                on the bus), it was not booted again, its memory and its disk
 //	                verify, its disk is locked by its copy and by nobody else
-//	budget          the stop: the gateway's own word, and the QEMUs' events STOP and
-//	                RESUME. What the observer sees beyond that is told apart
+//	budget          the stop, by the gateway's own word and the QEMUs' events STOP and
+//	                RESUME; and the blackout, by the observer on the bus
 //
 // The harness plays the two daemons, the line between them over the LANs, and the
 // log, and uses their gateway.Guard and gateway.Arrival. A move that is in doubt
@@ -37,7 +37,8 @@ type options struct {
 	only               string
 	seed               uint64
 	count, most        int
-	budgetMs, marginMs int
+	budgetMs           int
+	marginMs, wakingMs int
 	quick, resume      bool
 }
 
@@ -52,6 +53,7 @@ func main() {
 	flag.IntVar(&o.most, "most", 0, "stop after so many switchovers, to go on with -resume; 0: none")
 	flag.IntVar(&o.budgetMs, "budget", 300, "the guest's budget in ms; the demo's")
 	flag.IntVar(&o.marginMs, "margin", 30, "part of it, in ms, kept for a roll-back; the site file's default")
+	flag.IntVar(&o.wakingMs, "waking", testbed.WakingMs, "part of it, in ms, kept until the guest is heard; of a site with emulated guests")
 	flag.StringVar(&o.only, "only", "", "FAULT or FAULT/PHASE: nothing else")
 	flag.Parse()
 	tool.Main("faults", func(ctx context.Context, dir string) error { return run(ctx, o, tool, dir) })

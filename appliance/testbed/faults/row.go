@@ -46,10 +46,8 @@ type Row struct {
 	// LockedAt is the host whose copy, and nobody else, holds the disk's lock; ""
 	// for none, "others" when anybody else has one.
 	LockedAt string `json:"locked_at"`
-	// Exception names why an overrun is not a broken promise; Late says where a
-	// blackout above the budget came from when the stop was within it.
+	// Exception names why an overrun is not a broken promise.
 	Exception  string             `json:"exception,omitempty"`
-	Late       string             `json:"late,omitempty"`
 	Violations []string           `json:"violations,omitempty"`
 	Parts      *gateway.StopParts `json:"parts,omitempty"`
 	Load       string             `json:"load,omitempty"` // /proc/loadavg
@@ -74,9 +72,6 @@ func (r Row) line() string {
 	}
 	if r.Exception != "" {
 		s += "; exception: " + r.Exception
-	}
-	if r.Late != "" {
-		s += "; late: " + r.Late
 	}
 	if r.Reason != "" {
 		s += ": " + r.Reason

@@ -145,7 +145,7 @@ func (s *switchover) configs() (gateway.SourceConfig, gateway.DestinationConfig)
 		listen = append(listen, h.Address(s.to, lan)+":0")
 	}
 	sc := gateway.SourceConfig{Move: id, Guest: pair.Guest, QMP: h.Runners[s.from].MoveSocket(pair.Guest, h.Epoch), RunDir: s.dir,
-		Policy: "bumpless", TLS: h.TLS(s.from), Peer: s.to, BudgetMs: h.budgetMs, MarginMs: h.marginMs, Connections: len(lans), RAMBytes: ram,
+		Policy: "bumpless", TLS: h.TLS(s.from), Peer: s.to, BudgetMs: h.budgetMs, MarginMs: h.marginMs, WakingMs: h.wakingMs, Connections: len(lans), RAMBytes: ram,
 		TimeoutS: int(moveWait.Seconds()), AskToStop: true, CommitAgain: true}
 	dc := gateway.DestinationConfig{Move: id, Guest: pair.Guest, QMP: h.Runners[s.to].MoveSocket(pair.Guest, s.incoming),
 		TLS: h.TLS(s.to), Peer: s.from, Listen: listen, RAMBytes: ram, TimeoutS: int(moveWait.Seconds())}

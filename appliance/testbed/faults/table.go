@@ -12,11 +12,11 @@ import (
 
 // tally of one fault's switchovers.
 type tally struct {
-	outcomes                                   map[string]int
-	n, there, here                             int
-	stop, blackout                             float64 // the longest
-	exceptions, late, overruns, copies, broken int
-	corrupt                                    uint64
+	outcomes                             map[string]int
+	n, there, here                       int
+	stop, blackout                       float64 // the longest
+	exceptions, overruns, copies, broken int
+	corrupt                              uint64
 }
 
 func (t *tally) add(r Row) {
@@ -35,7 +35,7 @@ func (t *tally) add(r Row) {
 	for _, c := range []struct {
 		is    bool
 		count *int
-	}{{r.Exception != "", &t.exceptions}, {r.Late != "", &t.late}, {r.overrun() && r.Exception == "", &t.overruns}, {len(r.Violations) > 0, &t.broken}} {
+	}{{r.Exception != "", &t.exceptions}, {r.overrun() && r.Exception == "", &t.overruns}, {len(r.Violations) > 0, &t.broken}} {
 		if c.is {
 			*c.count++
 		}
@@ -59,10 +59,10 @@ func print(out io.Writer, rows []Row) (broken int) {
 		all.add(r)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "fault\tn\toutcomes\tat source/destination\tlongest stop, ms\tlongest blackout, ms\tcopies\tcorrupt\toverruns\texceptions\tblackouts over\tviolations")
+	fmt.Fprintln(w, "fault\tn\toutcomes\tat source/destination\tlongest stop, ms\tlongest blackout, ms\tcopies\tcorrupt\toverruns\texceptions\tviolations")
 	line := func(name string, t *tally) {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%d/%d\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t%d\t%d\n", name, t.n, t.said(), t.here, t.there, t.stop, t.blackout, t.copies, t.corrupt,
-			t.overruns, t.exceptions, t.late, t.broken)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d/%d\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t%d\n", name, t.n, t.said(), t.here, t.there, t.stop, t.blackout, t.copies, t.corrupt,
+			t.overruns, t.exceptions, t.broken)
 	}
 	if t := tallies[plain]; t != nil {
 		line(plain, t)

@@ -92,11 +92,15 @@ func (n *Node) Move(ctx context.Context, by api.Caller, r api.MoveRequest) (api.
 	if refused := core.Check(state, c).Err(); refused != nil {
 		return api.Accepted{}, refusal(refused)
 	}
-	if err := n.admittedAt(ctx, r.To, g.Owner, r.Guest); err != nil {
+	waking, err := n.admittedAt(ctx, r.To, g.Owner, r.Guest)
+	if err == nil {
+		err = n.heardInTime(g, r.To, waking)
+	}
+	if err != nil {
 		return api.Accepted{}, &api.Refusal{Code: string(core.NoRoom), Text: err.Error()}
 	}
 	if r.DryRun {
-		return api.Accepted{Text: fmt.Sprintf("would move guest %s from %s to %s within %d ms", g.Name, g.Owner, r.To, g.BudgetMs)}, nil
+		return api.Accepted{Text: fmt.Sprintf("would move guest %s from %s to %s within %s", g.Name, g.Owner, r.To, budgetText(g.BudgetMs, waking))}, nil
 	}
 	if err := n.command(ctx, c); err != nil {
 		return api.Accepted{}, err
@@ -105,29 +109,30 @@ func (n *Node) Move(ctx context.Context, by api.Caller, r api.MoveRequest) (api.
 }
 
 // admittedAt checks, before the move is entered, what the destination will
-// check again: its QEMU and its memory.
-func (n *Node) admittedAt(ctx context.Context, to, from, name string) error {
+// check again: its QEMU and its memory. It returns how many ms of the guest's budget are
+// kept until it is heard there.
+func (n *Node) admittedAt(ctx context.Context, to, from, name string) (wakingMs int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	there, err := n.abilitiesOf(ctx, to)
 	if err != nil {
-		return fmt.Errorf("host %s does not say what it can take: %w", to, err)
+		return 0, fmt.Errorf("host %s does not say what it can take: %w", to, err)
 	}
 	here, err := n.abilitiesOf(ctx, from)
 	if err != nil {
-		return fmt.Errorf("host %s does not say what it runs: %w", from, err)
+		return 0, fmt.Errorf("host %s does not say what it runs: %w", from, err)
 	}
 	if err := here.Lets(n.hypervisor.Specs[name]); err != nil {
-		return fmt.Errorf("host %s: %w", from, err)
+		return 0, fmt.Errorf("host %s: %w", from, err)
 	}
 	version, err := here.Version(name)
 	if err != nil {
-		return fmt.Errorf("host %s: %w", from, err)
+		return 0, fmt.Errorf("host %s: %w", from, err)
 	}
 	if err := there.Admit(n.hypervisor.Specs[name], version); err != nil {
-		return fmt.Errorf("host %s: %w", to, err)
+		return 0, fmt.Errorf("host %s: %w", to, err)
 	}
-	return nil
+	return there.WakingMs[name], nil
 }
 
 // Drain implements api.Backend.

@@ -29,6 +29,7 @@ const (
 	firstFrameWait = 5 * time.Second        // from COMMIT
 	streamWindow   = 500 * time.Millisecond // in which the guest shows how often it sends
 	streamFrames   = 8                      // in it, at least: who sends seldom says nothing by being silent
+	enoughFrames   = 64                     // the guest needs the CPU more
 )
 
 // listenTo a copy that is coming. nil: this host cannot, and says so.
@@ -90,7 +91,7 @@ func (e *ear) listen(ctx context.Context) (ms int, ok bool) {
 		return 0, false
 	}
 	var frames frameTimes
-	for until := since.Add(firstFrameWait); ctx.Err() == nil; {
+	for until := since.Add(firstFrameWait); ctx.Err() == nil && frames.n < enoughFrames; {
 		f, err := e.conn.Receive(until)
 		if err != nil {
 			break // the time is over, or the tap is gone with its copy

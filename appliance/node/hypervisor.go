@@ -68,10 +68,18 @@ func (n *Node) admit(ctx context.Context, name, from string) error {
 	return here.Admit(spec, version)
 }
 
+// abilities of a host: its QEMU's, and what its daemon has measured.
+type abilities struct {
+	guest.Abilities
+	// WakingMs is, by guest, how much of its budget is kept until it is heard there. A
+	// daemon of an earlier release keeps nothing.
+	WakingMs map[string]int `json:"waking_ms,omitempty"`
+}
+
 // abilitiesOf asks a host, this one or another.
-func (n *Node) abilitiesOf(ctx context.Context, host string) (a guest.Abilities, err error) {
+func (n *Node) abilitiesOf(ctx context.Context, host string) (a abilities, err error) {
 	if host == n.self.Name {
-		return n.hypervisor.Probe(ctx)
+		return n.abilities(ctx)
 	}
 	raw, err := n.peer(host).Abilities(ctx)
 	if err != nil {
@@ -83,9 +91,18 @@ func (n *Node) abilitiesOf(ctx context.Context, host string) (a guest.Abilities,
 	return a, nil
 }
 
+func (n *Node) abilities(ctx context.Context) (abilities, error) {
+	a, err := n.hypervisor.Probe(ctx)
+	waking := map[string]int{}
+	for name := range n.hypervisor.Specs {
+		waking[name] = n.wakings.keep(name, n.site.Move.WakingMs)
+	}
+	return abilities{a, waking}, err
+}
+
 // Abilities implements api.HostBackend.
 func (n *Node) Abilities(ctx context.Context) (json.RawMessage, error) {
-	a, err := n.hypervisor.Probe(ctx)
+	a, err := n.abilities(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"bumpless/ha/core"
 	"bumpless/migrate/policy"
 )
 
@@ -103,6 +104,24 @@ func (w *wakings) add(guest string, ms int, known func(guest string) bool) error
 	}
 	if err != nil {
 		return fmt.Errorf("note how long guest %s was not heard: %w", guest, err)
+	}
+	return nil
+}
+
+// budgetText of a move, for whoever asks first.
+func budgetText(budgetMs, wakingMs int) string {
+	if wakingMs == 0 {
+		return fmt.Sprintf("%d ms", budgetMs)
+	}
+	return fmt.Sprintf("%d ms, %d of them kept until it is heard there", budgetMs, wakingMs)
+}
+
+// heardInTime refuses what the source's gateway would refuse when the destination's copy
+// has been made.
+func (n *Node) heardInTime(g core.Guest, to string, wakingMs int) error {
+	if margin := n.site.Move.MarginMs; g.BudgetMs <= margin+wakingMs {
+		return fmt.Errorf("guest %s is heard %d ms after it runs at host %s: with a margin of %d ms that leaves nothing of its budget of %d ms; needs a budget of more than %d ms",
+			g.Name, wakingMs, to, margin, g.BudgetMs, margin+wakingMs)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"bumpless/ha/core"
 	"bumpless/migrate/policy"
 )
 
@@ -51,6 +52,23 @@ func TestAFileThatIsNotUnderstoodCostsNoMove(t *testing.T) {
 		if err := w.add("g", 7, func(string) bool { return true }); err != nil || w.keep("g", 3) != 3 {
 			t.Errorf("%s: then %v; it keeps %d ms, want 3", name, err, w.keep("g", 3))
 		}
+	}
+}
+
+func TestAMoveWhoseGuestCouldNotBeHeardInTimeIsNotOrdered(t *testing.T) {
+	n := newTestNode(t)
+	n.site.Move.MarginMs = 30
+	g := core.Guest{GuestSpec: core.GuestSpec{Name: "g", BudgetMs: 300}}
+	for waking, want := range map[int]string{
+		0: "", 269: "",
+		270: "guest g is heard 270 ms after it runs at host host-b: with a margin of 30 ms that leaves nothing of its budget of 300 ms; needs a budget of more than 300 ms",
+	} {
+		if err := n.heardInTime(g, "host-b", waking); errorText(err) != want {
+			t.Errorf("heard after %d ms: %q; want %q", waking, errorText(err), want)
+		}
+	}
+	if got, want := budgetText(300, 90)+"; "+budgetText(300, 0), "300 ms, 90 of them kept until it is heard there; 300 ms"; got != want {
+		t.Errorf("budgetText() = %q; want %q", got, want)
 	}
 }
 

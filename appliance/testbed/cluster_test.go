@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -320,7 +321,11 @@ func TestE2EOrdersThatCannotBeCarriedOutAreRefusedAndSayWhy(t *testing.T) {
 		}
 	}
 	k := c.Client(hostA)
-	_, err := k.Move(ctx, api.Caller{}, api.MoveRequest{Guest: guest1, To: hostA})
+	would, err := k.Move(ctx, api.Caller{}, api.MoveRequest{Guest: guest1, To: hostB, DryRun: true})
+	if want := fmt.Sprintf("within %d ms, %d of them kept until it is heard there", testBudget.Milliseconds(), WakingMs); err != nil || !strings.Contains(would.Text, want) {
+		t.Errorf("a dry run says %q, %v; want %q", would.Text, err, want)
+	}
+	_, err = k.Move(ctx, api.Caller{}, api.MoveRequest{Guest: guest1, To: hostA})
 	refused("a move to where it is", "already on", err)
 	_, err = k.Move(ctx, api.Caller{}, api.MoveRequest{Guest: guest1, To: WitnessHost})
 	refused("a move to the witness", "witness", err)

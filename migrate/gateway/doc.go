@@ -67,7 +67,7 @@
 //
 //	60 s  everything before the first page     20 s  the writing of one frame
 //	2 min the daemon's answer before STOP      the deadline: all from STOP to COMMIT
-//	5 s   RUNNING after COMMIT (the Guard: at most until the budget is over)
+//	5 s   RUNNING after COMMIT (the Guard: at most until the budget less waking is over)
 //	                                           10 s  QEMU, to cancel and to go on
 //	5 s   a mirror without an answer           2 s   the mirrors, to catch up before STOP
 //	4 s   an address that does not answer, 1.5 s beside one that does

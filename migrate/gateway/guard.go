@@ -11,8 +11,8 @@ import (
 // and what is to be done is what is to be done whenever a gateway dies: without
 // the marker the guest is continued, with it the log decides.
 //
-// What is kept of the budget until the guest is heard (waking.go) is not for the gateway's
-// roll-back, and shortens the first two:
+// The budget is what is left of it until the guest must run, to be heard in time
+// (waking.go):
 //
 //	after STOP      at budget - 9/10 margin: it should have begun to roll back at
 //	                budget - margin; the death of a process and what follows took
@@ -35,7 +35,7 @@ type Guard struct {
 
 	mu      sync.Mutex
 	stopped time.Time
-	waking  time.Duration // of the budget
+	waking  time.Duration // not of the budget as it counts here; 0 before STOP
 	timer   *time.Timer   // nil before STOP
 	unheard *time.Timer   // nil before COMMIT
 	ending  *time.Timer   // nil before RUNNING, RESUMED or the result
@@ -63,7 +63,7 @@ func (g *Guard) Saw(e Event) {
 	case e.Phase == Rollback:
 		g.extend(g.toResume - g.waking)
 	case e.Phase == Committed && g.unheard == nil:
-		g.extend(g.toRun)
+		g.extend(g.toRun - g.waking)
 		g.unheard = time.AfterFunc(g.margin, g.again)
 	case e.Phase == Unheard && g.unheard != nil && g.unheard.Stop():
 		go g.again()

@@ -20,6 +20,7 @@ func TestAGuardKillsAGatewayThatKeepsItsGuestStopped(t *testing.T) {
 		{"silent after STOP, and heard 40 ms after it runs", []Event{{Phase: Stopped, WakingMs: 40}}, 92 * time.Millisecond, true},
 		{"silent in its roll-back, and heard 40 ms after it runs", []Event{{Phase: Stopped, WakingMs: 40}, {Phase: Rollback}}, 140 * time.Millisecond, true},
 		{"silent after COMMIT", []Event{{Phase: Stopped}, {Phase: AtReady}, {Phase: Committed}}, 240 * time.Millisecond, true},
+		{"silent after COMMIT, and heard 40 ms after it runs", []Event{{Phase: Stopped, WakingMs: 40}, {Phase: AtReady}, {Phase: Committed}}, 200 * time.Millisecond, true},
 		{"the guest runs", []Event{{Phase: Stopped}, {Phase: Committed}, {Phase: Running}}, 0, false},
 		{"rolled back", []Event{{Phase: Stopped}, {Phase: Rollback}, {Result: &Result{Outcome: RolledBack}}}, 0, false},
 		{"refused", []Event{{Result: &Result{Outcome: Refused}}}, 0, false},

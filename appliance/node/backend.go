@@ -12,6 +12,7 @@ import (
 	"bumpless/appliance/api"
 	"bumpless/ha/core"
 	"bumpless/ha/plan"
+	"bumpless/migrate/gateway"
 )
 
 var (
@@ -94,7 +95,7 @@ func (n *Node) Move(ctx context.Context, by api.Caller, r api.MoveRequest) (api.
 	}
 	waking, err := n.admittedAt(ctx, r.To, g.Owner, r.Guest)
 	if err == nil {
-		err = n.heardInTime(g, r.To, waking)
+		err = gateway.HeardInTime(r.To, g.BudgetMs, n.site.Move.MarginMs, waking)
 	}
 	if err != nil {
 		return api.Accepted{}, &api.Refusal{Code: string(core.NoRoom), Text: err.Error()}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"bumpless/ha/core"
@@ -18,7 +17,6 @@ import (
 type ear struct {
 	conn      *ether.Conn
 	committed chan time.Time // one
-	once      sync.Once
 	closed    chan struct{}
 }
 
@@ -69,11 +67,11 @@ func (e *ear) saw(event gateway.Event) {
 	}
 }
 
-// close ends an ear that waits for COMMIT: the gateway has ended. One that has heard of
+// close ends, once, an ear that waits for COMMIT: the gateway has ended. One that has heard of
 // it ends by itself.
 func (e *ear) close() {
 	if e != nil {
-		e.once.Do(func() { close(e.closed) })
+		close(e.closed)
 	}
 }
 

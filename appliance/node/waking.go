@@ -9,7 +9,7 @@ import (
 	"os"
 	"sync"
 
-	"bumpless/ha/core"
+	"bumpless/migrate/gateway"
 	"bumpless/migrate/policy"
 )
 
@@ -28,9 +28,6 @@ const wakingVersion = 1
 
 // maxWakingFile bounds it, in bytes: 64 guests of 5 numbers and a name.
 const maxWakingFile = 64 << 10
-
-// maxWakingMs that is believed: as long as the longest budget.
-const maxWakingMs = 600_000
 
 type wakingFile struct {
 	Version int                      `json:"version"`
@@ -71,7 +68,7 @@ func (w *wakings) read(r io.Reader) error {
 	}
 	for guest, list := range file.Guests {
 		for _, ms := range list {
-			w.guests[guest] = w.guests[guest].Add(min(ms, maxWakingMs))
+			w.guests[guest] = w.guests[guest].Add(min(ms, gateway.MaxWakingMs))
 		}
 	}
 	return nil
@@ -89,7 +86,7 @@ func (w *wakings) keep(guest string, standard int) int {
 func (w *wakings) add(guest string, ms int, known func(guest string) bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.guests[guest] = w.guests[guest].Add(min(ms, maxWakingMs))
+	w.guests[guest] = w.guests[guest].Add(min(ms, gateway.MaxWakingMs))
 	for g := range w.guests {
 		if !known(g) {
 			delete(w.guests, g)
@@ -114,14 +111,4 @@ func budgetText(budgetMs, wakingMs int) string {
 		return fmt.Sprintf("%d ms", budgetMs)
 	}
 	return fmt.Sprintf("%d ms, %d of them kept until it is heard there", budgetMs, wakingMs)
-}
-
-// heardInTime refuses what the source's gateway would refuse when the destination's copy
-// has been made.
-func (n *Node) heardInTime(g core.Guest, to string, wakingMs int) error {
-	if margin := n.site.Move.MarginMs; g.BudgetMs <= margin+wakingMs {
-		return fmt.Errorf("guest %s is heard %d ms after it runs at host %s: with a margin of %d ms that leaves nothing of its budget of %d ms; needs a budget of more than %d ms",
-			g.Name, wakingMs, to, margin, g.BudgetMs, margin+wakingMs)
-	}
-	return nil
 }

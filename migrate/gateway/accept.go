@@ -72,7 +72,7 @@ func (d *destination) accept(ctx context.Context) error {
 		}
 	}
 	return writeHello(d.seats[0].conn, hello{Move: d.cfg.Move, Guest: d.cfg.Guest, Total: len(d.seats), Slots: d.slots, Kinds: int(link.LastKind), Pings: true,
-		WakingMs: min(max(0, d.cfg.WakingMs), maxWakingMs)})
+		WakingMs: min(max(0, d.cfg.WakingMs), MaxWakingMs)})
 }
 
 func (d *destination) acceptOn(ctx context.Context, l net.Listener, config *tls.Config, callers chan<- caller, places chan struct{}) {

@@ -94,8 +94,8 @@ func readHello(r *link.Reader, move, guest string) (hello, error) {
 	if h.Disks < 0 || h.Disks > maxLocalDisks || h.Disk < 0 || h.Disk > h.Disks {
 		return h, fmt.Errorf("read HELLO: disk %d of %d, want at most %d", h.Disk, h.Disks, maxLocalDisks)
 	}
-	if h.WakingMs < 0 || h.WakingMs > maxWakingMs {
-		return h, fmt.Errorf("read HELLO: the guest is heard after %d ms, want at most %d", h.WakingMs, maxWakingMs)
+	if h.WakingMs < 0 || h.WakingMs > MaxWakingMs {
+		return h, fmt.Errorf("read HELLO: the guest is heard after %d ms, want at most %d", h.WakingMs, MaxWakingMs)
 	}
 	return h, nil
 }

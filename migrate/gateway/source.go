@@ -98,8 +98,8 @@ func (c *SourceConfig) defaults() error {
 		return fmt.Errorf("connections: %d, want 1 to %d", c.Connections, maxConnections)
 	case c.BudgetMs <= c.MarginMs:
 		return fmt.Errorf("budget_ms: %d must be more than margin_ms, %d", c.BudgetMs, c.MarginMs)
-	case c.WakingMs < 0 || c.WakingMs > maxWakingMs:
-		return fmt.Errorf("waking_ms: %d, want 0 to %d", c.WakingMs, maxWakingMs)
+	case c.WakingMs < 0 || c.WakingMs > MaxWakingMs:
+		return fmt.Errorf("waking_ms: %d, want 0 to %d", c.WakingMs, MaxWakingMs)
 	case c.PassIntervalMs < 1 || c.PassIntervalMs > 60_000:
 		return fmt.Errorf("pass_interval_ms: %d, want 1 to 60000", c.PassIntervalMs)
 	case c.DeltaCacheMiB > 1<<20:

@@ -10,10 +10,10 @@ import (
 // before (policy.Waking, DestinationConfig.WakingMs) is kept of the budget, beside the
 // margin. A source that continues its own guest has both, and needs little of it.
 
-// maxWakingMs that a peer may say: as long as the longest budget of a site file.
-const maxWakingMs = 600_000
+// MaxWakingMs that is believed: as long as the longest budget of a site file.
+const MaxWakingMs = 600_000
 
-// noRoom refuses a move whose guest could not be heard in time if its stop took none.
+// noRoom is the refusal of HeardInTime.
 type noRoom struct{ error }
 
 // keepWaking of the budget: what the destination says, or the source's own where the
@@ -22,13 +22,18 @@ func (s *source) keepWaking(said int) error {
 	if said > 0 {
 		s.cfg.WakingMs = said
 	}
-	c := s.cfg
-	if s.stopLimit() <= 0 {
-		return noRoom{fmt.Errorf("the guest is heard %d ms after it runs at host %s: with a margin of %d ms that leaves nothing of the budget of %d ms; needs a budget of more than %d ms",
-			c.WakingMs, c.Peer, c.MarginMs, c.BudgetMs, c.MarginMs+c.WakingMs)}
+	s.result.WakingMs = s.cfg.WakingMs
+	return HeardInTime(s.cfg.Peer, s.cfg.BudgetMs, s.cfg.MarginMs, s.cfg.WakingMs)
+}
+
+// HeardInTime refuses a move whose guest could not be heard at the host within its budget,
+// if its stop took no time. All are in ms.
+func HeardInTime(host string, budget, margin, waking int) error {
+	if budget > margin+waking {
+		return nil
 	}
-	s.result.WakingMs = c.WakingMs
-	return nil
+	return noRoom{fmt.Errorf("the guest is heard %d ms after it runs at host %s: with a margin of %d ms that leaves nothing of the budget of %d ms; needs a budget of more than %d ms",
+		waking, host, margin, budget, margin+waking)}
 }
 
 // stopLimit is how long the guest may be stopped until COMMIT.

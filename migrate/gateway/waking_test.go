@@ -15,10 +15,10 @@ func TestWhatItTakesUntilAGuestIsHeardIsKeptOfTheBudget(t *testing.T) {
 		{"neither knows", 0, 0, 0},
 		{"the site's", 700, 0, 700},
 		{"the destination's", 700, 650, 650},
-		{"beyond any budget of a site file", 10, maxWakingMs + 1, maxWakingMs},
+		{"beyond any budget of a site file", 10, MaxWakingMs + 1, MaxWakingMs},
 	} {
 		b := newBench(t)
-		b.source.BudgetMs, b.source.WakingMs, b.destination.WakingMs = maxWakingMs+1000, c.source, c.said
+		b.source.BudgetMs, b.source.WakingMs, b.destination.WakingMs = MaxWakingMs+1000, c.source, c.said
 		told := -1
 		b.onEvent = func(side string, e Event) {
 			if side == "source" && e.Phase == Stopped {
@@ -62,4 +62,15 @@ func TestAGuestThatCouldNotBeHeardInTimeIsNotMoved(t *testing.T) {
 	}
 	b.guest("src")
 	b.result(1)
+}
+
+func TestABudgetThatLeavesNothingForTheStopIsRefused(t *testing.T) {
+	for waking, want := range map[int]string{
+		0: "", 269: "",
+		270: "the guest is heard 270 ms after it runs at host dst: with a margin of 30 ms that leaves nothing of the budget of 300 ms; needs a budget of more than 300 ms",
+	} {
+		if got := orText(HeardInTime("dst", 300, 30, waking), ""); got != want {
+			t.Errorf("heard after %d ms: %q; want %q", waking, got, want)
+		}
+	}
 }
